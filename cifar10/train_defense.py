@@ -1,0 +1,12 @@
+"""Train a classifier with a defence: python train_defense.py --defense undefended"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from common import cli
+
+if __name__ == "__main__":
+    sys.exit(cli.train_defense(HERE))

@@ -1,0 +1,110 @@
+"""How well scores tell members from non-members: scores float64 [n] (higher = member), member bool [n].
+
+AUC and ROC curves are scikit-learn's. Degenerate input (one kind missing, NaN, infinity) raises ValueError.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from common import rng
+
+
+def auc(scores: np.ndarray, member: np.ndarray) -> float:
+    """Probability that a random member outscores a random non-member, ties counting a half.
+
+    >>> auc(np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False]))
+    0.75
+    """
+    _check(scores, member)
+    return float(roc_auc_score(member, scores))
+
+
+def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
+    """The t for which "member if score >= t" has the greatest balanced accuracy; of equal ones the greatest t."""
+    _check(scores, member)
+    fpr, tpr, thresholds = roc_curve(member, scores, drop_intermediate=False)
+    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])  # the first is infinity: nobody is a member
+
+
+def balanced_accuracy(scores: np.ndarray, member: np.ndarray, threshold: float) -> float:
+    """(TPR + TNR) / 2 of "member if score >= threshold"."""
+    _check(scores, member)
+    guess = scores >= threshold
+    return float((guess[member].mean() + (~guess[~member]).mean()) / 2)
+
+
+def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float) -> float:
+    """Greatest TPR of a threshold whose FPR is at most ``fpr`` (Carlini et al., S&P 2022)."""
+    _check(scores, member)
+    fprs, tprs, _ = roc_curve(member, scores, drop_intermediate=False)
+    return float(tprs[fprs <= fpr].max())
+
+
+def tnr_at_fnr(scores: np.ndarray, member: np.ndarray, fnr: float) -> float:
+    """Greatest TNR of a threshold whose FNR is at most ``fnr``: the same question about non-members."""
+    return tpr_at_fpr(-scores, ~member, fnr)
+
+
+def _check(scores: np.ndarray, member: np.ndarray) -> None:
+    if scores.shape != member.shape or scores.ndim != 1 or member.dtype != bool:
+        raise ValueError(f"expected scores [n] and member bool [n], found {scores.shape} and {member.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores are NaN or infinite")
+    if member.all() or not member.any():
+        raise ValueError("members and non-members are needed")
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Resamplings of one test set, members and non-members apart; shared by all attacks, so differences are paired.
+
+    member_counts:      float64 [B, members], how often each member is drawn in each resample
+    non_member_counts:  float64 [B, non-members]
+    """
+
+    member_counts: np.ndarray
+    non_member_counts: np.ndarray
+
+    @classmethod
+    def draw(cls, member: np.ndarray, *, resamples: int, seed: int) -> "Bootstrap":
+        generator = rng.numpy_generator(seed, "bootstrap")
+        sizes = [int(member.sum()), int((~member).sum())]
+        return cls(*(generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in sizes))
+
+    @classmethod
+    def once(cls, member: np.ndarray) -> "Bootstrap":
+        """The test set itself, as the only resample."""
+        return cls(np.ones((1, int(member.sum()))), np.ones((1, int((~member).sum()))))
+
+    def aucs(self, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """The AUC of every resample, float64 [B], by counting pairs."""
+        ours, theirs = scores[member][:, None], scores[~member][None, :]
+        wins = (ours > theirs) + 0.5 * (ours == theirs)  # [members, non-members]
+        pairs = self.member_counts.shape[1] * self.non_member_counts.shape[1]
+        return np.einsum("bn,bn->b", self.member_counts @ wins, self.non_member_counts) / pairs
+
+    def tprs(self, scores: np.ndarray, member: np.ndarray, fprs: np.ndarray) -> np.ndarray:
+        """TPR at each FPR of a grid [F], by the step-wise ROC curve of every resample: float64 [B, F]."""
+        cuts = np.unique(scores)[::-1]  # thresholds from strict to lax
+        above = [
+            _share_at_or_above(scores[kind], counts, cuts)
+            for kind, counts in ((member, self.member_counts), (~member, self.non_member_counts))
+        ]
+        tpr, fpr = (np.pad(share, ((0, 0), (1, 0))) for share in above)  # [B, cuts + 1]
+        at = [np.searchsorted(row, fprs, side="right") - 1 for row in fpr]
+        return np.stack([row[index] for row, index in zip(tpr, at, strict=True)])
+
+
+def _share_at_or_above(scores: np.ndarray, counts: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """Weighted share of scores >= each cut (falling): counts [B, n] -> [B, len(cuts)]."""
+    order = np.argsort(-scores, kind="stable")
+    total = np.pad(np.cumsum(counts[:, order], axis=1), ((0, 0), (1, 0)))
+    return total[:, np.searchsorted(-scores[order], -cuts, side="right")] / counts.sum(axis=1, keepdims=True)
+
+
+def interval95(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of bootstrap values."""
+    lo, hi = np.quantile(values, [0.025, 0.975])
+    return float(lo), float(hi)

@@ -1,0 +1,106 @@
+"""The NN attack of the published evaluation (after Nasr et al., S&P 2019): it sees answer, label and loss."""
+
+import copy
+import itertools
+
+import numpy as np
+import torch
+from torch import nn
+
+from common import rng
+from common.attacks import metrics
+from common.attacks.answers import Answers
+from common.config import NNAttackConfig
+
+
+class AttackNet(nn.Module):
+    """Probabilities [B, C], one-hot labels [B, C] and losses [B, 1] -> membership estimate [B] in (0, 1)."""
+
+    def __init__(self, num_classes: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.answer = _relu_stack(num_classes, 1024, 512, 64)
+        self.label = _relu_stack(num_classes, 128, 64)
+        self.loss = _relu_stack(1, num_classes, 64)
+        self.combined = nn.Sequential(_relu_stack(192, 256, 128, 64), nn.Linear(64, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, answer: torch.Tensor, label: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+        h = torch.cat([self.answer(answer), self.label(label), self.loss(loss)], dim=1)
+        return torch.sigmoid(self.combined(h))[:, 0]
+
+
+def _relu_stack(*sizes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for size_in, size_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class NNAttack:
+    """A fitted network; it says member where its estimate is at least 1/2, so scores are shifted by that."""
+
+    def __init__(self, net: AttackNet) -> None:
+        self.net = net
+
+    @torch.no_grad()
+    def scores(self, answers: Answers) -> np.ndarray:
+        """float64 [n], at least 0 where the attack says member."""
+        return self.net(*_features(answers)).double().numpy() - 0.5
+
+
+def fit(answers: Answers, config: NNAttackConfig, *, seed: int) -> NNAttack:
+    """Train on a part of the answers and keep the epoch with the greatest AUC on the rest of them."""
+    chosen = _validation_part(answers.member, config.validation, seed=seed)
+    training, validation = answers[~chosen], answers[chosen]
+    features = _features(training)
+    member = torch.from_numpy(training.member).float()
+    net = AttackNet(answers.logits.shape[1], generator=rng.torch_generator(seed, "attack net"))
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [config.decay_epoch], gamma=0.1)
+    best_auc, best_weights = -1.0, net.state_dict()
+    for epoch in range(config.epochs):
+        for batch in _balanced_batches(training.member, config.batch_size, seed=seed, epoch=epoch):
+            estimate = net(*(feature[batch] for feature in features))
+            loss = nn.functional.mse_loss(estimate, member[batch])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        scheduler.step()
+        validation_auc = metrics.auc(NNAttack(net).scores(validation), validation.member)
+        if validation_auc > best_auc:
+            best_auc, best_weights = validation_auc, copy.deepcopy(net.state_dict())
+    net.load_state_dict(best_weights)
+    return NNAttack(net)
+
+
+def _features(answers: Answers) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    log_p = torch.from_numpy(answers.logits).log_softmax(dim=1)
+    labels = torch.from_numpy(answers.labels)
+    loss = -log_p.gather(1, labels[:, None])
+    one_hot = nn.functional.one_hot(labels, log_p.shape[1])
+    return log_p.exp().float(), one_hot.float(), loss.float()
+
+
+def _validation_part(member: np.ndarray, share: float, *, seed: int) -> np.ndarray:
+    """bool [n]: the samples kept for picking the epoch, the same share of members and of non-members, at least one."""
+    generator = rng.numpy_generator(seed, "attack validation")
+    chosen = np.zeros(len(member), dtype=bool)
+    for kind in (member, ~member):
+        indices = generator.permutation(np.flatnonzero(kind))
+        if len(indices) < 2:
+            raise ValueError("the NN attack needs at least two members and two non-members to be fitted on")
+        chosen[indices[: min(max(1, round(share * len(indices))), len(indices) - 1)]] = True
+    return chosen
+
+
+def _balanced_batches(member: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[torch.Tensor]:
+    """Batches of members and as many non-members; the shorter kind starts again from its beginning."""
+    generator = rng.torch_generator(seed, "attack batches", epoch)
+    kinds = [torch.from_numpy(np.flatnonzero(kind)) for kind in (member, ~member)]
+    shuffled = [kind[torch.randperm(len(kind), generator=generator)] for kind in kinds]
+    longest = max(map(len, shuffled))
+    cycled = [kind.repeat(-(-longest // len(kind)))[:longest] for kind in shuffled]
+    return [torch.cat(parts) for parts in zip(*(kind.split(batch_size) for kind in cycled), strict=True)]

@@ -1,0 +1,208 @@
+"""Every command line. Exit status: 0 done, 1 something a user can mend, 2 wrong usage, 130 interrupted."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from common import config, ddpm_training, evaluation, flags, partition, report, storage
+from common import device as devices
+from common.datasets import to_float
+from common.defenses import DEFENSES
+from common.defenses.base import Task
+from common.errors import UserError
+from common.experiment import Experiment
+from common.models import MODELS, build_classifier
+from common.paths import DatasetFolder
+from common.training import Job, is_done
+
+Command = Callable[[DatasetFolder, argparse.Namespace], None]
+
+
+def data_partition(folder: Path, argv: list[str] | None = None) -> int:
+    parser = _parser("data_partition.py", "Fetch the dataset and decide which sample plays which part.")
+    parser.add_argument(
+        "--permutation",
+        type=Path,
+        metavar="FILE",
+        help="permutation of the training set (.npy, .npz, .pkl) instead of one from the seed; "
+        "a published checkpoint needs the published one",
+    )
+    return _run(parser, argv, folder, _data_partition)
+
+
+def _data_partition(folder: DatasetFolder, options: argparse.Namespace) -> None:
+    experiment = _experiment(folder, options)
+    protocol = config.load(folder.config("evaluation"), config.EvaluationConfig)
+    content = partition.make(
+        experiment.data, experiment.sizes, dataset=folder.name, seed=options.seed, permutation=options.permutation
+    )
+    storage.write_json(folder.partition, content.model_dump())
+    spec = experiment.spec
+    print(
+        f"{folder.shown(folder.partition)}: permutation from {content.permutation_source}, "
+        f"data sha256 {content.data_sha256[:16]}…\n"
+    )
+    print(
+        partition.table(
+            experiment.partition, experiment.data, num_sample=protocol.num_sample, num_classes=spec.num_classes
+        )
+    )
+
+
+def train_ddpm(folder: Path, argv: list[str] | None = None) -> int:
+    parser = _parser("train_ddpm.py", "Train the diffusion model on the classifier's members; goes on if interrupted.")
+    return _run(parser, argv, folder, _train_ddpm)
+
+
+def _train_ddpm(folder: DatasetFolder, options: argparse.Namespace) -> None:
+    experiment = _experiment(folder, options)
+    settings = experiment.ddpm_config
+    fence = config.load(folder.config("diffence"), config.DiffenceConfig)
+    job = Job(folder.ddpm, experiment.made_from(ddpm=settings.model_dump()))
+    members = experiment.training_part(experiment.partition.members).images
+    flags_text = flags.write(settings, image_size=experiment.spec.image_size)
+    if not is_done(job):
+        folder.ddpm_flags.unlink(missing_ok=True)  # so that no checkpoint is ever read with another one's flags
+        ddpm_training.train(job, members, settings, seed=options.seed)
+    storage.write_text(folder.ddpm_flags, flags_text)
+    _show_ddpm(experiment, members[:12], step=fence.step)
+
+
+def _show_ddpm(experiment: Experiment, members: torch.Tensor, *, step: int) -> None:
+    """Pictures of samples and of images before noising, noised and denoised."""
+    denoiser = evaluation.load_denoiser(experiment)
+    x = to_float(members)
+    samples, rows = ddpm_training.show(
+        denoiser, x, step=step, num_jumps=experiment.ddpm_config.training.sample_steps, seed=experiment.seed
+    )
+    folder = experiment.folder
+    pictures = {
+        "samples": report.image_grid({"": samples[:12], " ": samples[12:]}, title=f"{folder.name}: DDPM samples"),
+        "purified": report.image_grid(rows, title=f"{folder.name}: members at T = {step}"),
+    }
+    for name, figure in pictures.items():
+        path = folder.ddpm.with_name(f"{name}.png")
+        report.save_figure(figure, path)
+        print(f"picture: {folder.shown(path)}")
+
+
+def train_defense(folder: Path, argv: list[str] | None = None) -> int:
+    parser = _parser("train_defense.py", "Train a classifier with a defence; goes on if interrupted.")
+    _add_defense(parser)
+    return _run(parser, argv, folder, _train_defense)
+
+
+def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
+    experiment = _experiment(folder, options)
+    defense = DEFENSES[options.defense]
+    settings = config.load(folder.config(options.defense), defense.config)
+    classifier_config = experiment.classifier_config
+    job = Job(
+        folder.classifier(model=options.model, defense=options.defense),
+        experiment.made_from(
+            defense=options.defense,
+            classifier={options.model: classifier_config.model_dump()[options.model]},
+            settings=settings.model_dump(),
+        ),
+    )
+    part = experiment.partition
+    selections = {
+        "validation": lambda: experiment.training_part(part.validation),
+        "test": lambda: experiment.test_part(part.test_order),
+        "last": lambda: None,
+    }
+    if settings.checkpoint_selection == "validation" and len(part.validation) == 0:
+        raise UserError(
+            f"{folder.shown(folder.config(options.defense))}: checkpoint_selection: validation needs a validation "
+            "part, but configs/data.yaml has validation: 0"
+        )
+    if is_done(job):
+        return
+    classifier = build_classifier(options.model, classifier_config, experiment.spec, seed=options.seed)
+    defense.train(
+        Task(
+            job=job,
+            config=settings,
+            classifier=classifier.to(experiment.device),
+            members=experiment.training_part(part.members),
+            reference=experiment.training_part(part.reference),
+            selection=selections[settings.checkpoint_selection](),
+            seed=options.seed,
+            device=experiment.device,
+        )
+    )
+    print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
+
+
+def evaluate(folder: Path, argv: list[str] | None = None) -> int:
+    parser = _parser("evaluate_mia.sh", "Attack a trained classifier, alone and behind Diffence, and report both.")
+    _add_defense(parser)
+    parser.add_argument(
+        "--scenario",
+        type=int,
+        choices=(1, 2, 3),
+        help="what the defender knows: members and non-members, members only, neither",
+    )
+    parser.add_argument("-N", type=_positive, dest="num_candidates", help="reconstructions per image")
+    parser.add_argument("-T", type=_positive, dest="step", help="diffusion step to which images are noised")
+    parser.add_argument("--num-sample", type=_positive, help="members, and non-members, per role at most")
+    return _run(parser, argv, folder, _evaluate)
+
+
+def _evaluate(folder: DatasetFolder, options: argparse.Namespace) -> None:
+    experiment = _experiment(folder, options)
+    fence = config.load(folder.config("diffence"), config.DiffenceConfig)
+    protocol = config.load(folder.config("evaluation"), config.EvaluationConfig)
+    settings = evaluation.Settings(
+        model=options.model,
+        defense=options.defense,
+        fence=_override(fence, options, "scenario", "num_candidates", "step"),
+        protocol=_override(protocol, options, "num_sample"),
+    )
+    print(report.write(experiment, evaluation.evaluate(experiment, settings)))
+    for suffix in ("", "_w_diffence"):
+        print(f"results: {folder.shown(folder.results(model=options.model, defense=options.defense + suffix))}")
+
+
+def _override(settings: config.Config, options: argparse.Namespace, *names: str) -> config.Config:
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return settings.model_copy(update=given)
+
+
+def _parser(prog: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
+    parser.add_argument("--device", choices=devices.CHOICES, default="auto", help="default: the best there is")
+    return parser
+
+
+def _add_defense(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--defense", choices=tuple(DEFENSES), required=True)
+    parser.add_argument("--model", choices=MODELS, default="resnet", help="classifier family (default: resnet)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _experiment(folder: DatasetFolder, options: argparse.Namespace) -> Experiment:
+    return Experiment.at(folder, seed=options.seed, device=options.device)
+
+
+def _run(parser: argparse.ArgumentParser, argv: list[str] | None, folder: Path, command: Command) -> int:
+    options = parser.parse_args(argv)
+    try:
+        command(DatasetFolder(folder), options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,110 @@
+"""Train the diffusion model on the classifier's members (Ho et al., NeurIPS 2020, algorithm 1), and read it back.
+
+The checkpoint and the flags file beside it are in the published format, so the authors' files fit in the same place.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from common import flags, rng, storage, training
+from common.config import DDPMConfig, DDPMTraining
+from common.datasets import to_float
+from common.diffusion import Denoiser, linear_alpha_bar, q_sample
+from common.models.unet import UNet
+
+
+def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: int) -> None:
+    """Train on images uint8 [N, C, H, W], which are on the device that trains."""
+    recipe = config.training
+    unet = new_unet(config, channels=images.shape[1], seed=seed).to(images.device)
+    ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
+    optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
+    alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
+
+    def train_round(index: int, bar: tqdm) -> dict[str, float]:
+        unet.train()
+        total, first = 0.0, index * recipe.steps_per_round
+        steps = range(first, first + recipe.steps_per_round)
+        with rng.global_draws(seed, "dropout", index):
+            for step in steps:
+                loss = denoising_loss(
+                    unet, images, alpha_bar, recipe, generator=rng.torch_generator(seed, "ddpm", step)
+                )
+                _update(unet, optimizer, loss, recipe, step=step)
+                ema.update_parameters(unet)
+                total += loss.item()
+                bar.update()
+        return {"loss": total / len(steps)}
+
+    training.run_rounds(
+        job,
+        rounds=recipe.total_steps // recipe.steps_per_round,
+        steps_per_round=recipe.steps_per_round,
+        stateful={"unet": unet, "ema": ema, "optimizer": optimizer},
+        train_round=train_round,
+        kept=lambda: {"net_model": unet.state_dict(), "ema_model": ema.module.state_dict()},
+    )
+
+
+def new_unet(config: DDPMConfig, *, channels: int, seed: int) -> UNet:
+    with rng.global_draws(seed, "unet"):
+        return UNet(config.unet, channels=channels, num_steps=config.schedule.T)
+
+
+def alpha_bar_of(config: DDPMConfig) -> torch.Tensor:
+    return linear_alpha_bar(T=config.schedule.T, beta_1=config.schedule.beta_1, beta_T=config.schedule.beta_T)
+
+
+def denoising_loss(
+    unet: nn.Module, images: torch.Tensor, alpha_bar: torch.Tensor, recipe: DDPMTraining, *, generator: torch.Generator
+) -> torch.Tensor:
+    """Mean of |noise - eps(x_t, t)|^2 over a batch of random images, steps and noises (DDPM eq. 14)."""
+    batch, device = recipe.batch_size, images.device
+    indices = torch.randint(len(images), (batch,), generator=generator)
+    x_0 = 2 * to_float(images[indices.to(device)]) - 1
+    if recipe.horizontal_flip:
+        flip = torch.rand(batch, generator=generator) < 0.5
+        x_0 = x_0.flip(3).where(flip.to(device)[:, None, None, None], x_0)
+    t = torch.randint(len(alpha_bar), (batch,), generator=generator).to(device)
+    noise = torch.randn(x_0.shape, generator=generator).to(device)
+    abar = alpha_bar[t][:, None, None, None]
+    return F.mse_loss(unet(abar.sqrt() * x_0 + (1 - abar).sqrt() * noise, t), noise)
+
+
+def _update(
+    unet: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, recipe: DDPMTraining, *, step: int
+) -> None:
+    optimizer.param_groups[0]["lr"] = recipe.learning_rate * min(1.0, (step + 1) / max(recipe.warmup_steps, 1))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(unet.parameters(), recipe.grad_clip)
+    optimizer.step()
+
+
+def load_denoiser(checkpoint: Path, flags_file: Path, *, channels: int, device: torch.device) -> Denoiser:
+    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it."""
+    unet_config, schedule = flags.read(flags_file)
+    state = storage.load_checkpoint(checkpoint, expect={"ema_model": dict})
+    weights: dict[str, Any] = {key.removeprefix("module."): value for key, value in state["ema_model"].items()}
+    unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
+    storage.load_weights(unet, weights, path=checkpoint)
+    alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
+    return Denoiser(unet.to(device), alpha_bar).eval().requires_grad_(False)
+
+
+def show(
+    denoiser: Denoiser, x: torch.Tensor, *, step: int, num_jumps: int, seed: int
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """What the pictures show: 24 samples, and images x [n, C, H, W] in [0, 1] as they are, noised and denoised."""
+    generator = rng.torch_generator(seed, "pictures")
+    samples = denoiser.sample(torch.randn((24, *x.shape[1:]), generator=generator).to(x), num_jumps=num_jumps)
+    noise = torch.randn(x.shape, generator=generator).to(x)
+    noised = (q_sample(2 * x - 1, noise, alpha_bar=denoiser.alpha_bar[step]) + 1) / 2
+    rows = {"x": x, "noised": noised.clamp(0, 1), "denoised": denoiser.purify(x, noise, step=step)}
+    return samples.cpu(), {name: images.cpu() for name, images in rows.items()}

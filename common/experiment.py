@@ -1,0 +1,65 @@
+"""One dataset folder made ready for work: its data, partition, configuration, device and seed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from common import config, datasets, partition
+from common.datasets import DatasetSpec, RawData
+from common.device import resolve
+from common.paths import DatasetFolder
+from common.training import Labelled
+
+
+@dataclass(frozen=True)
+class Experiment:
+    folder: DatasetFolder
+    seed: int
+    device: torch.device
+
+    @classmethod
+    def at(cls, folder: DatasetFolder, *, seed: int, device: str) -> "Experiment":
+        return cls(folder, seed, resolve(device))
+
+    @property
+    def spec(self) -> DatasetSpec:
+        return datasets.SPECS[self.folder.name]
+
+    @cached_property
+    def data(self) -> RawData:
+        return self.spec.load(self.folder.raw_data)
+
+    @cached_property
+    def sizes(self) -> config.DataConfig:
+        return config.load(self.folder.config("data"), config.DataConfig)
+
+    @cached_property
+    def partition(self) -> partition.Partition:
+        self.folder.require(self.folder.partition, "python data_partition.py")
+        return partition.read(self.folder.partition, self.data, sizes=self.sizes)
+
+    @cached_property
+    def classifier_config(self) -> config.ClassifierConfig:
+        return config.load(self.folder.config("classifier"), config.ClassifierConfig)
+
+    @cached_property
+    def ddpm_config(self) -> config.DDPMConfig:
+        return config.load(self.folder.config("ddpm"), config.DDPMConfig)
+
+    def training_part(self, indices: Any) -> Labelled:
+        """Samples of the training set, on the device."""
+        return self._labelled(self.data.train_images, self.data.train_labels, indices)
+
+    def test_part(self, indices: Any) -> Labelled:
+        """Samples of the test set, on the device."""
+        return self._labelled(self.data.test_images, self.data.test_labels, indices)
+
+    def _labelled(self, images: torch.Tensor, labels: torch.Tensor, indices: Any) -> Labelled:
+        chosen = torch.as_tensor(indices)
+        return Labelled(images[chosen].to(self.device), labels[chosen].to(self.device))
+
+    def made_from(self, **more: Any) -> dict[str, Any]:
+        """What a trained file depends on, for recognising finished work."""
+        return {"dataset": self.folder.name, "partition": self.partition.key, "seed": self.seed, **more}

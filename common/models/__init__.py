@@ -1,0 +1,40 @@
+"""Classifiers: images in [0, 1] in, logits out; normalisation is the first layer."""
+
+import torch
+from torch import nn
+
+from common import rng
+from common.config import ClassifierConfig
+from common.datasets import DatasetSpec
+from common.models.resnet import ResNet
+
+MODELS = ("resnet",)  # values of --model; one entry of configs/classifier.yaml each
+
+
+class Classifier(nn.Module):
+    """A network behind its normalisation: [B, C, H, W] in [0, 1] -> logits [B, K].
+
+    The statistics belong to the dataset, not to the weights: checkpoints hold the state dict of ``network`` alone.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network((x - self.mean) / self.std)
+
+
+def build_classifier(model: str, config: ClassifierConfig, spec: DatasetSpec, *, seed: int) -> Classifier:
+    """A classifier with initial weights drawn from the seed."""
+    options = getattr(config, model)
+    with rng.global_draws(seed, "classifier", model):
+        network = ResNet(
+            channels=spec.channels, num_classes=spec.num_classes, width=options.width, blocks=options.blocks
+        )
+    return Classifier(network, mean=spec.mean, std=spec.std)

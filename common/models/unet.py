@@ -1,0 +1,148 @@
+"""The noise-predicting UNet of DDPM (Ho et al., NeurIPS 2020), with the module tree of the published checkpoints.
+
+Images are [B, C, H, W] in [-1, 1]; the time index is that of the schedule's beta, 0 for the first noising step.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from common.config import UNetConfig
+
+GROUPS = 32
+
+
+class TimeEmbedding(nn.Module):
+    """Time indices [B] -> embedding [B, dim]."""
+
+    def __init__(self, num_steps: int, ch: int, dim: int) -> None:
+        super().__init__()
+        table = nn.Embedding.from_pretrained(_sinusoidal_table(num_steps, ch))
+        self.timembedding = nn.Sequential(table, nn.Linear(ch, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, t: torch.Tensor) -> torch.Tensor:
+        return self.timembedding(t)
+
+
+def _sinusoidal_table(num_steps: int, ch: int) -> torch.Tensor:
+    """[num_steps, ch]: sin and cos of s * 10000^(-2i / ch), interleaved."""
+    frequency = torch.exp(torch.arange(0, ch, 2, dtype=torch.float64) / ch * -math.log(10000))
+    angle = torch.arange(num_steps, dtype=torch.float64)[:, None] * frequency[None, :]
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(num_steps, ch).float()
+
+
+class DownSample(nn.Module):
+    def __init__(self, ch: int) -> None:
+        super().__init__()
+        self.main = nn.Conv2d(ch, ch, 3, stride=2, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.main(x)
+
+
+class UpSample(nn.Module):
+    def __init__(self, ch: int) -> None:
+        super().__init__()
+        self.main = nn.Conv2d(ch, ch, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.main(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels with one head, added to its input."""
+
+    def __init__(self, ch: int) -> None:
+        super().__init__()
+        self.group_norm = nn.GroupNorm(GROUPS, ch)
+        self.proj_q = nn.Conv2d(ch, ch, 1)
+        self.proj_k = nn.Conv2d(ch, ch, 1)
+        self.proj_v = nn.Conv2d(ch, ch, 1)
+        self.proj = nn.Conv2d(ch, ch, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.group_norm(x)
+        # [B, C, H, W] -> [B, 1 head, H * W, C]
+        q, k, v = (proj(h).flatten(2).mT.unsqueeze(1) for proj in (self.proj_q, self.proj_k, self.proj_v))
+        h = F.scaled_dot_product_attention(q, k, v)  # the default scale is C^-1/2
+        return x + self.proj(h.squeeze(1).mT.reshape(x.shape))
+
+
+class ResBlock(nn.Module):
+    def __init__(self, in_ch: int, out_ch: int, *, time_dim: int, dropout: float, attention: bool) -> None:
+        super().__init__()
+        self.block1 = nn.Sequential(nn.GroupNorm(GROUPS, in_ch), nn.SiLU(), nn.Conv2d(in_ch, out_ch, 3, padding=1))
+        self.temb_proj = nn.Sequential(nn.SiLU(), nn.Linear(time_dim, out_ch))
+        self.block2 = nn.Sequential(
+            nn.GroupNorm(GROUPS, out_ch), nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(out_ch, out_ch, 3, padding=1)
+        )
+        self.shortcut = nn.Conv2d(in_ch, out_ch, 1) if in_ch != out_ch else nn.Identity()
+        self.attn = Attention(out_ch) if attention else nn.Identity()
+
+    def forward(self, x: torch.Tensor, temb: torch.Tensor) -> torch.Tensor:
+        h = self.block1(x) + self.temb_proj(temb)[:, :, None, None]
+        return self.attn(self.block2(h) + self.shortcut(x))
+
+
+class UNet(nn.Module):
+    """eps(x_t, t): noisy images [B, C, H, W] and time indices [B] (int64, 0 … num_steps - 1) -> noise [B, C, H, W]."""
+
+    def __init__(self, config: UNetConfig, *, channels: int, num_steps: int) -> None:
+        super().__init__()
+        ch, last = config.ch, len(config.ch_mult) - 1
+        time_dim = 4 * ch
+
+        def block(in_ch: int, out_ch: int, attention: bool) -> ResBlock:
+            return ResBlock(in_ch, out_ch, time_dim=time_dim, dropout=config.dropout, attention=attention)
+
+        self.time_embedding = TimeEmbedding(num_steps, ch, time_dim)
+        self.head = nn.Conv2d(channels, ch, 3, padding=1)
+        self.downblocks = nn.ModuleList()
+        now, skips = ch, [ch]
+        for level, mult in enumerate(config.ch_mult):
+            for _ in range(config.num_res_blocks):
+                self.downblocks.append(block(now, ch * mult, level in config.attn))
+                now = ch * mult
+                skips.append(now)
+            if level != last:
+                self.downblocks.append(DownSample(now))
+                skips.append(now)
+        self.middleblocks = nn.ModuleList([block(now, now, True), block(now, now, False)])
+        self.upblocks = nn.ModuleList()
+        for level, mult in reversed(list(enumerate(config.ch_mult))):
+            for _ in range(config.num_res_blocks + 1):
+                self.upblocks.append(block(now + skips.pop(), ch * mult, level in config.attn))
+                now = ch * mult
+            if level != 0:
+                self.upblocks.append(UpSample(now))
+        self.tail = nn.Sequential(nn.GroupNorm(GROUPS, now), nn.SiLU(), nn.Conv2d(now, channels, 3, padding=1))
+        self._initialise()
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        temb = self.time_embedding(t)
+        h = self.head(x)
+        skips = [h]
+        for block in self.downblocks:
+            h = block(h, temb) if isinstance(block, ResBlock) else block(h)
+            skips.append(h)
+        for block in self.middleblocks:
+            h = block(h, temb)
+        for block in self.upblocks:
+            h = block(torch.cat([h, skips.pop()], dim=1), temb) if isinstance(block, ResBlock) else block(h)
+        return self.tail(h)
+
+    def _initialise(self) -> None:
+        """Xavier uniform, biases 0, and nearly silent residual branches, as in the published training."""
+        quiet = [self.tail[2]]
+        for module in self.modules():
+            if isinstance(module, ResBlock):
+                quiet.append(module.block2[3])
+            elif isinstance(module, Attention):
+                quiet.append(module.proj)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.xavier_uniform_(module.weight, gain=1e-5 if module in quiet else 1.0)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)

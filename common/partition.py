@@ -1,0 +1,204 @@
+"""Which sample plays which part: pure index arithmetic over the training and the test set.
+
+Members are the first samples of a permutation of the training set, the reference set the next ones, as in the
+published code; the first reference samples are kept for choosing checkpoints. Members and test set are each cut in
+half: the second halves are the targets of the final test, the quarters of the first halves serve the attacker and the
+defender. So the four roles (choosing the checkpoint, tuning the defence, fitting the attack, the final test) never
+share a sample.
+"""
+
+import io
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from common import storage
+from common.config import DataConfig, Strict, parse
+from common.datasets import RawData
+from common.errors import UserError
+
+TEST_ORDER_SEED = 2000  # of the published code, for every dataset
+
+
+class PartitionFile(Strict):
+    """data/partition.json"""
+
+    schema_version: Literal[1]
+    dataset: str
+    data_sha256: str
+    permutation_source: str  # "seed 0", or the name of the file it was read from
+    permutation_sha256: str | None  # of that file
+    sizes: DataConfig
+    permutation: list[Annotated[int, Field(ge=0)]]
+    test_size: Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Role:
+    """Members as indices into the training set, non-members as indices into the test set."""
+
+    members: np.ndarray
+    non_members: np.ndarray
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Indices into the training set (members, validation, reference) and into the test set (test_order)."""
+
+    members: np.ndarray
+    validation: np.ndarray
+    reference: np.ndarray
+    test_order: np.ndarray
+    key: str  # names everything the partition depends on
+
+    def roles(self, num_sample: int) -> dict[str, Role]:
+        """The roles that need members and non-members, with at most ``num_sample`` of each."""
+        cuts = [_quarters(indices) for indices in (self.members, self.test_order)]
+        return {
+            name: Role(*(cut[name][:num_sample] for cut in cuts)) for name in ("tuning", "attack_fit", "final_test")
+        }
+
+
+def _quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
+    half = len(indices) // 2
+    quarter = half // 2
+    return {"attack_fit": indices[:quarter], "tuning": indices[quarter:half], "final_test": indices[half:]}
+
+
+def test_order(size: int) -> np.ndarray:
+    """The published order of the test set: numpy's legacy generator, seed 2000, shuffling arange(size)."""
+    order = np.arange(size)
+    np.random.RandomState(TEST_ORDER_SEED).shuffle(order)
+    return order
+
+
+def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutation: Path | None) -> PartitionFile:
+    """Partition a dataset by the permutation of its training set in a file, or by one drawn from the seed."""
+    size = len(data.train_images)
+    if sizes.members + sizes.reference > size:
+        raise UserError(
+            f"{dataset}/configs/data.yaml: members + reference is {sizes.members + sizes.reference}, "
+            f"but the training set has {size} samples"
+        )
+    if permutation is None:
+        order, source, sha256 = np.random.RandomState(seed).permutation(size), f"seed {seed}", None
+    else:
+        order, source = read_permutation(permutation, size=size), permutation.name
+        sha256 = storage.file_sha256(permutation)
+    return PartitionFile(
+        schema_version=1,
+        dataset=dataset,
+        data_sha256=data.fingerprint(),
+        permutation_source=source,
+        permutation_sha256=sha256,
+        sizes=sizes,
+        permutation=order.tolist(),
+        test_size=len(data.test_images),
+    )
+
+
+def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
+    """The partition of this data; UserError where it was made from other data or other sizes."""
+    try:
+        content = storage.read_json(path)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}): make it again with `python data_partition.py`") from error
+    file = parse(content, PartitionFile, source=str(path))
+    again = "make it again with `python data_partition.py`"
+    if file.data_sha256 != data.fingerprint():
+        raise UserError(f"{path} was made from other data than the folder holds now: {again}")
+    if file.sizes != sizes:
+        raise UserError(f"{path} was made with other sizes than configs/data.yaml has now: {again}")
+    permutation = check_permutation(np.array(file.permutation), size=len(data.train_images), source=str(path))
+    members, reference = np.split(permutation[: sizes.members + sizes.reference], [sizes.members])
+    return Partition(
+        members=members,
+        validation=reference[: sizes.validation],
+        reference=reference[sizes.validation :],
+        test_order=test_order(len(data.test_images)),
+        key=storage.digest(file.model_dump()),
+    )
+
+
+def check_permutation(permutation: np.ndarray, *, size: int, source: str) -> np.ndarray:
+    """The permutation as int64 [size]; UserError naming ``source`` where it is not one of 0 … size - 1."""
+    if permutation.ndim != 1 or not np.issubdtype(permutation.dtype, np.integer):
+        raise UserError(
+            f"{source}: expected a one-dimensional integer array, found {permutation.dtype} "
+            f"of shape {permutation.shape}"
+        )
+    if len(permutation) != size:
+        raise UserError(f"{source}: a permutation of {len(permutation)} samples, but the training set has {size}")
+    if not np.array_equal(np.sort(permutation), np.arange(size)):
+        raise UserError(f"{source}: not a permutation of 0 … {size - 1}: indices repeat or lie outside")
+    return permutation.astype(np.int64)
+
+
+def read_permutation(path: Path, *, size: int) -> np.ndarray:
+    """A permutation from .npy, .npz (one array) or .pkl (read by a reader that admits a plain numpy array only)."""
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".pkl": _read_pickle}
+    if path.suffix not in readers:
+        raise UserError(f"{path}: expected a file ending in {', '.join(readers)}")
+    if not path.is_file():
+        raise UserError(f"{path} not found")
+    try:
+        array = readers[path.suffix](path)
+    except Exception as error:  # whatever a hostile file provokes, the answer is the same
+        raise UserError(f"{path}: not a readable {path.suffix} file with one integer array: {error}") from error
+    return check_permutation(np.asarray(array), size=size, source=str(path))
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as archive:
+        if len(archive.files) != 1:
+            raise ValueError(f"expected one array, found {len(archive.files)}")
+        return archive[archive.files[0]]
+
+
+def _read_pickle(path: Path) -> np.ndarray:
+    array = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+    if type(array) is not np.ndarray:
+        raise ValueError(f"expected a numpy array, found {type(array).__name__}")
+    return array
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads the pickle of a plain numpy array; any other global is refused before anything of it runs."""
+
+    _ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which an integer array does not need")
+        return self._ALLOWED[module, name]
+
+
+def table(partition: Partition, data: RawData, *, num_sample: int, num_classes: int) -> str:
+    """Sizes and class balance of every part and role, as text."""
+    rows = [
+        ("members (training set)", partition.members, data.train_labels),
+        ("reference", partition.reference, data.train_labels),
+        ("validation: checkpoint", partition.validation, data.train_labels),
+        ("test set", partition.test_order, data.test_labels),
+    ]
+    for name, role in partition.roles(num_sample).items():
+        rows.append((f"{name}: members", role.members, data.train_labels))
+        rows.append((f"{name}: non-members", role.non_members, data.test_labels))
+    lines = [f"{'part or role':<28}{'samples':>9}{'classes':>9}   fewest … most of a class"]
+    for name, indices, labels in rows:
+        counts = np.bincount(labels.numpy()[indices], minlength=num_classes)
+        lines.append(f"{name:<28}{len(indices):>9}{np.count_nonzero(counts):>9}   {counts.min()} … {counts.max()}")
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""Where things are in a dataset folder: the only path literals of the project."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """One of cifar10/, cifar100/, svhn/, digits/; the folder's name is the dataset's."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def raw_data(self) -> Path:
+        return self.root / "data" / "raw"
+
+    @property
+    def partition(self) -> Path:
+        return self.root / "data" / "partition.json"
+
+    def config(self, name: str) -> Path:
+        return self.root / "configs" / f"{name}.yaml"
+
+    def classifier(self, *, model: str, defense: str) -> Path:
+        return self.root / "final-all-models" / model / f"{defense}.pth.tar"
+
+    @property
+    def ddpm(self) -> Path:
+        return self.root / "diff_defense" / "diff_models" / "half.pt"
+
+    @property
+    def ddpm_flags(self) -> Path:
+        return self.ddpm.with_suffix(".txt")
+
+    def train_log(self, command: str) -> Path:
+        """What the last run of a training command printed: train_defense-selena.log."""
+        name = command.replace(".py", "").replace(" --defense ", "-").replace(" ", "-")
+        return self.root / "final-all-models" / "logs" / f"{name}.log"
+
+    @property
+    def banks(self) -> Path:
+        return self.root / "evaluate_MIAs" / "banks"
+
+    def results(self, *, model: str, defense: str) -> Path:
+        """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
+        results = self.root / "evaluate_MIAs" / "results"
+        return (results if model == "resnet" else results / model) / defense
+
+    def shown(self, path: Path) -> str:
+        """A path as a user at the repository's top would write it."""
+        return str(path.relative_to(self.root.parent)) if path.is_relative_to(self.root.parent) else str(path)
+
+    def require(self, path: Path, command: str) -> None:
+        """Raise UserError with the command that makes the file, where it is missing."""
+        if not path.is_file():
+            raise UserError(f"{self.shown(path)} not found: make it with `{command}` in {self.name}/")

@@ -1,0 +1,178 @@
+"""Files that appear whole or not at all, and checkpoints that are read without running anything in them."""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.errors import UserError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that at any instant, even under SIGKILL, the path holds the old bytes or the new ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_with(path: Path, write: Callable[[io.BytesIO], Any]) -> None:
+    """Write what a library's function writes into an open file."""
+    buffer = io.BytesIO()
+    write(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Strict JSON: a NaN or an infinity is a programming error, not a token other readers choke on."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """A .npy file."""
+    write_with(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def read_json(path: Path) -> Any:
+    """Raises ValueError where the file is not JSON in UTF-8."""
+    return json.loads(path.read_bytes().decode())
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A new folder to write into; its files move into ``target`` only if the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+    try:
+        yield staging
+        target.mkdir(exist_ok=True)
+        for file in sorted(staging.iterdir()):
+            os.replace(file, target / file.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left half written."""
+    for leftover in folder.glob(".*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def digest(content: Any) -> str:
+    """A short stable name for JSON-like content, for keys of finished work."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def bytes_sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint whose bytes depend on the values alone (see ``plain``), as ``write_bytes`` does."""
+    # torch.save to a path would write the file's own name into the archive; to memory it does not
+    write_with(path, lambda file: torch.save(plain(state), file))
+
+
+def plain(value: Any) -> Any:
+    """A copy of tensors (to the CPU) and plain values in which no two places share an object.
+
+    Pickle writes down which objects are shared, and a resumed run shares fewer: without this its bytes would differ.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([plain(item) for item in value])
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+# Trainers of the published kind store numpy scalars (best_acc) beside the weights: these are allowed, by name.
+_scalar = np.float64(0).__reduce__()[0]
+_NUMPY_SCALARS: list[Any] = [np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+_NUMPY_SCALARS += [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+
+
+def load_checkpoint(path: Path, *, expect: Mapping[str, type]) -> dict[str, Any]:
+    """Read a checkpoint's tensors and plain values; nothing stored in the file is ever run.
+
+    Raises UserError naming the file where it is truncated, holds anything but plain data, or lacks a key of
+    ``expect`` (key -> type).
+    """
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        IndexError,
+        UnicodeDecodeError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{path}: not a readable checkpoint (truncated, or it holds more than tensors and plain values): {reason}"
+        ) from error
+    wanted = ", ".join(f"{key} ({kind.__name__})" for key, kind in expect.items())
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: expected a dict with {wanted}, found {type(state).__name__}")
+    wrong = [key for key, kind in expect.items() if not isinstance(state.get(key), kind)]
+    if wrong:
+        raise UserError(f"{path}: expected a dict with {wanted}; missing or of another type: {', '.join(wrong)}")
+    return state
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], *, path: Path) -> None:
+    """Load a state dict into a module, or raise UserError naming the file and the first keys or shapes that differ."""
+    own = module.state_dict()
+    problems = [f"missing {key}" for key in own if key not in weights]
+    problems += [f"unexpected {key}" for key in weights if key not in own]
+    for key in own:
+        if key in weights:
+            found = tuple(weights[key].shape) if isinstance(weights[key], torch.Tensor) else type(weights[key]).__name__
+            if found != tuple(own[key].shape):
+                problems.append(f"{key} is {found}, expected {tuple(own[key].shape)}")
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise UserError(f"{path}: the weights do not fit {type(module).__name__}: {'; '.join(problems[:4])}{more}")
+    bad = [key for key, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise UserError(f"{path}: weights that are not finite: {', '.join(bad[:4])}")
+    module.load_state_dict(dict(weights))

@@ -1,0 +1,26 @@
+"""This dataset's Diffence: its DDPM and settings put in front of any classifier of its images.
+
+from cifar10.diff_defense import fence      # or cifar100, svhn, digits
+fenced = fence(my_classifier)               # an nn.Module: images [B, C, H, W] in [0, 1] -> logits [B, K]
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from common.diffence import Diffence
+from common.evaluation import fence_for
+
+FOLDER = Path(__file__).resolve().parents[1]
+
+
+def fence(
+    classifier: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    scenario: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Diffence:
+    """Put the fence round a classifier that is on ``device``; see ``common.evaluation.fence_for``."""
+    return fence_for(FOLDER, classifier, scenario=scenario, seed=seed, device=device)
