@@ -11,7 +11,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -173,7 +173,7 @@ def _read_pickle(path: Path) -> np.ndarray:
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads the pickle of a plain numpy array; any other global is refused before anything of it runs."""
 
-    _ALLOWED = {
+    _ALLOWED: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
