@@ -1,0 +1,74 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from common.attacks import scores
+from common.attacks.scores import SCORES
+
+PROBABILITIES = [0.7, 0.2, 0.1]
+LOGITS = np.log([PROBABILITIES, PROBABILITIES])  # softmax undoes the logarithm
+LABELS = np.array([0, 2])
+
+batches = st.integers(2, 6).flatmap(lambda k: arrays(np.float64, (5, k), elements=st.floats(-12, 12)))
+
+
+def test_toy_values_by_hand():
+    ln = math.log
+    entropy = 0.7 * ln(0.7) + 0.2 * ln(0.2) + 0.1 * ln(0.1)
+    expected = {
+        "confidence": [0.7, 0.1],
+        "loss": [ln(0.7), ln(0.1)],
+        "entropy": [entropy, entropy],
+        "modified_entropy": [
+            0.3 * ln(0.7) + 0.2 * ln(0.8) + 0.1 * ln(0.9),
+            0.9 * ln(0.1) + 0.7 * ln(0.3) + 0.2 * ln(0.8),
+        ],
+        "correctness": [1.0, 0.0],
+    }
+    assert expected.keys() == SCORES.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(SCORES[name](LOGITS, LABELS), values, rtol=1e-12)
+
+
+@given(batches, st.integers(0, 5))
+def test_loss_is_minus_the_cross_entropy_of_torch(logits, shift):
+    labels = (np.arange(len(logits)) + shift) % logits.shape[1]
+    expected = torch.nn.functional.cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(labels), reduction="none"
+    ).numpy()
+    np.testing.assert_allclose(scores.loss(logits, labels), -expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(scores.confidence(logits, labels), np.exp(-expected), rtol=1e-10)
+
+
+@given(batches)
+def test_entropy_lies_between_minus_log_k_and_zero_and_ignores_the_label(logits):
+    first, other = (scores.entropy(logits, np.full(len(logits), label)) for label in (0, 1))
+    assert (first <= 0).all() and (first >= -math.log(logits.shape[1]) - 1e-12).all()
+    assert (first == other).all()
+
+
+@given(batches, st.floats(-100, 100))
+def test_adding_a_constant_to_all_logits_changes_no_score(logits, constant):
+    labels = np.arange(len(logits)) % logits.shape[1]
+    for name in ("confidence", "loss", "entropy", "modified_entropy"):
+        before, after = SCORES[name](logits, labels), SCORES[name](logits + constant, labels)
+        np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["confidence", "loss", "modified_entropy"])
+def test_more_confidence_in_the_true_label_is_more_like_a_member(name):
+    logits = np.stack([np.linspace(-5, 5, 30), np.zeros(30), np.ones(30)], axis=1)
+    assert (np.diff(SCORES[name](logits, np.zeros(30, dtype=np.int64))) > 0).all()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_saturated_answers_have_finite_scores_and_the_right_one_is_more_like_a_member(name):
+    logits = np.array([[1e4, 0.0, -1e4], [1e4, 0.0, -1e4]])
+    right, wrong = SCORES[name](logits, np.array([0, 2]))
+    assert np.isfinite([right, wrong]).all()
+    assert right == wrong if name == "entropy" else right > wrong

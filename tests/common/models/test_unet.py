@@ -1,0 +1,157 @@
+import math
+import re
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from common.config import UNetConfig
+from common.models.unet import UNet
+from tests.common.formula import fill, images
+
+PUBLISHED = UNetConfig(ch=128, ch_mult=[1, 2, 2, 2], attn=[1], num_res_blocks=2, dropout=0.1)
+
+
+@pytest.fixture(scope="module")
+def published():
+    with torch.device("meta"):  # shapes alone
+        return UNet(PUBLISHED, channels=3, num_steps=1000)
+
+
+def test_the_published_shape_has_the_published_number_of_parameters(published):
+    """35.7 million are trained, as in Ho et al.; with the table of time embeddings it is 35.9 million."""
+    trained = sum(parameter.numel() for parameter in published.parameters() if parameter.requires_grad)
+    assert round(trained / 1e6, 1) == 35.7
+    assert sum(value.numel() for value in published.state_dict().values()) == trained + 1000 * 128
+
+
+def published_keys():
+    """The module tree of published checkpoints, spelled out level by level."""
+    modules = {"head", "tail.0", "tail.2", "time_embedding.timembedding.1", "time_embedding.timembedding.3"}
+
+    def residual(at, *, shortcut, attn):
+        modules.update(f"{at}.{part}" for part in ("block1.0", "block1.2", "temb_proj.1", "block2.0", "block2.3"))
+        modules.update({f"{at}.shortcut"} if shortcut else ())
+        modules.update(f"{at}.attn.{part}" for part in ("group_norm", "proj_q", "proj_k", "proj_v", "proj") if attn)
+
+    # two residual blocks a level; 2, 5 and 8 are down-samplers; channels change once, from 128 to 256
+    for i in (0, 1, 3, 4, 6, 7, 9, 10):
+        residual(f"downblocks.{i}", shortcut=i == 3, attn=i in (3, 4))
+    for i in (0, 1):
+        residual(f"middleblocks.{i}", shortcut=False, attn=i == 0)
+    # three residual blocks a level, all fed with [h, skip]; 3, 7 and 11 are up-samplers
+    for i in (0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14):
+        residual(f"upblocks.{i}", shortcut=True, attn=i in (8, 9, 10))
+    modules |= {f"downblocks.{i}.main" for i in (2, 5, 8)} | {f"upblocks.{i}.main" for i in (3, 7, 11)}
+    keys = {f"{module}.{kind}" for module in modules for kind in ("weight", "bias")}
+    return keys | {"time_embedding.timembedding.0.weight"}
+
+
+def test_the_keys_are_those_of_published_checkpoints(published):
+    assert published.state_dict().keys() == published_keys()
+
+
+def test_the_published_shapes_of_some_weights(published):
+    shapes = {key: tuple(value.shape) for key, value in published.state_dict().items()}
+    for key, shape in {
+        "head.weight": (128, 3, 3, 3),
+        "tail.2.weight": (3, 128, 3, 3),
+        "time_embedding.timembedding.0.weight": (1000, 128),
+        "time_embedding.timembedding.1.weight": (512, 128),
+        "downblocks.3.shortcut.weight": (256, 128, 1, 1),
+        "downblocks.3.temb_proj.1.weight": (256, 512),
+        "downblocks.3.attn.proj_q.weight": (256, 256, 1, 1),
+        "upblocks.0.block1.2.weight": (256, 512, 3, 3),
+        "upblocks.12.block1.2.weight": (128, 384, 3, 3),
+        "upblocks.14.block1.2.weight": (128, 256, 3, 3),
+    }.items():
+        assert shapes[key] == shape, key
+
+
+def test_the_time_table_is_sine_and_cosine_interleaved():
+    table = UNet(SMALL, channels=1, num_steps=50).state_dict()["time_embedding.timembedding.0.weight"]
+    assert table.shape == (50, 32)
+    for s, i in [(0, 0), (1, 0), (7, 3), (49, 15)]:
+        angle = s * 10000 ** (-2 * i / 32)
+        assert table[s, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6)
+        assert table[s, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+SMALL = UNetConfig(ch=32, ch_mult=[1, 2, 2], attn=[1], num_res_blocks=2, dropout=0.5)
+
+
+def slow_unet(weights, x, t):
+    """The network once more, from nothing but the names and values of its weights."""
+
+    def conv(at, x, **options):
+        weight = weights[f"{at}.weight"]
+        return F.conv2d(x, weight, weights[f"{at}.bias"], padding=weight.shape[-1] // 2, **options)
+
+    def linear(at, x):
+        return x @ weights[f"{at}.weight"].T + weights[f"{at}.bias"]
+
+    def silu(x):
+        return x / (1 + torch.exp(-x))
+
+    def norm(at, x):
+        groups = x.reshape(len(x), 32, -1)
+        mean, var = groups.mean(dim=2, keepdim=True), groups.var(dim=2, correction=0, keepdim=True)
+        normal = ((groups - mean) / torch.sqrt(var + 1e-5)).reshape(x.shape)
+        return normal * weights[f"{at}.weight"][:, None, None] + weights[f"{at}.bias"][:, None, None]
+
+    def attend(at, x):
+        q, k, v = (conv(f"{at}.proj_{part}", norm(f"{at}.group_norm", x)).flatten(2) for part in "qkv")  # [B, C, HW]
+        scores = torch.einsum("bci,bcj->bij", q, k) / math.sqrt(x.shape[1])
+        share = torch.exp(scores) / torch.exp(scores).sum(dim=2, keepdim=True)
+        return x + conv(f"{at}.proj", torch.einsum("bij,bcj->bci", share, v).reshape(x.shape))
+
+    def residual(at, x):
+        h = conv(f"{at}.block1.2", silu(norm(f"{at}.block1.0", x)))
+        h = h + linear(f"{at}.temb_proj.1", silu(temb))[:, :, None, None]
+        h = conv(f"{at}.block2.3", silu(norm(f"{at}.block2.0", h)))
+        h = h + (conv(f"{at}.shortcut", x) if f"{at}.shortcut.weight" in weights else x)
+        return attend(f"{at}.attn", h) if f"{at}.attn.proj.weight" in weights else h
+
+    def places(part):
+        numbers = {int(match[1]) for key in weights if (match := re.match(rf"{part}\.(\d+)\.", key))}
+        return [f"{part}.{i}" for i in range(max(numbers) + 1)]
+
+    time = "time_embedding.timembedding"
+    temb = linear(f"{time}.3", silu(linear(f"{time}.1", weights[f"{time}.0.weight"][t])))
+    h = conv("head", x)
+    skips = [h]
+    for at in places("downblocks"):
+        h = conv(f"{at}.main", h, stride=2) if f"{at}.main.weight" in weights else residual(at, h)
+        skips.append(h)
+    for at in places("middleblocks"):
+        h = residual(at, h)
+    for at in places("upblocks"):
+        if f"{at}.main.weight" in weights:
+            h = conv(f"{at}.main", h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+        else:
+            h = residual(at, torch.cat([h, skips.pop()], dim=1))
+    assert not skips
+    return conv("tail.2", silu(norm("tail.0", h)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_computes_what_its_weights_say(channels):
+    net = fill(UNet(SMALL, channels=channels, num_steps=20).double()).eval()
+    x, t = 2 * images(3, channels, 8, 8).double() - 1, torch.tensor([0, 7, 19])
+    expected = slow_unet(net.state_dict(), x, t)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(net(x, t), expected, rtol=0, atol=1e-10)
+
+
+def test_a_new_network_says_almost_nothing_and_has_no_biases():
+    net = UNet(SMALL, channels=1, num_steps=20).eval()
+    assert net(images(2, 1, 8, 8), torch.tensor([0, 19])).abs().max() < 1e-3
+    assert all((value == 0).all() for key, value in net.state_dict().items() if key.endswith("bias"))
+    head, quiet = net.head.weight, net.downblocks[0].block2[3].weight
+    assert head.abs().max().item() == pytest.approx(math.sqrt(6 / (9 * 1 + 9 * 32)), rel=0.05)  # Xavier uniform
+    assert quiet.abs().max().item() == pytest.approx(1e-5 * math.sqrt(6 / (9 * 32 + 9 * 32)), rel=0.05)
+
+
+def test_the_time_table_is_not_trained():
+    net = UNet(SMALL, channels=1, num_steps=20)
+    assert not net.time_embedding.timembedding[0].weight.requires_grad

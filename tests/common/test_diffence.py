@@ -1,0 +1,359 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.spatial.distance import jensenshannon
+from torch import nn
+
+from common import diffence, rng
+from common.config import UNetConfig
+from common.diffence import EVERYWHERE, Diffence, Interval
+from common.diffusion import Denoiser, linear_alpha_bar, q_sample
+from common.errors import UserError
+from common.models.unet import UNet
+from tests.common.formula import fill, images
+
+
+def slow_select(candidates, interval):
+    """The method as it is described; candidates [N + 1, K] of one image, the raw ones last."""
+    label = candidates[-1].argmax()
+    keepers = [(i, diffence.phi(c).item()) for i, c in enumerate(candidates) if c.argmax() == label]
+    for i, phi in keepers:
+        if interval.lo <= phi <= interval.hi:
+            return i
+    middle = (interval.lo + interval.hi) / 2
+    return min(keepers, key=lambda keeper: abs(keeper[1] - middle))[0]  # of equally near ones the first
+
+
+@given(arrays(np.float64, (4, 5), elements=st.floats(-5, 5)))
+def test_phi_is_the_logit_of_the_top_probability(logits):
+    top = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
+    expected = np.log(top) - np.log(1 - top)
+    np.testing.assert_allclose(diffence.phi(torch.from_numpy(logits)), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_phi_stays_exact_where_the_top_probability_rounds_to_one():
+    logits = torch.tensor([[200.0, 0.0, 0.0], [1e5, 0.0, -1e5], [3e38, -3e38, -3e38]])
+    expected = [200 - math.log(2), 1e5, 2 * float(logits[2, 0]) - math.log(2)]
+    np.testing.assert_allclose(diffence.phi(logits), expected, rtol=1e-12)
+    assert diffence.phi(logits).dtype == torch.float64
+
+
+def test_phi_of_a_tie_counts_the_other_as_an_opponent():
+    np.testing.assert_allclose(diffence.phi(torch.tensor([[1.0, 1.0], [0.0, 0.0]])), 0, atol=1e-15)
+    np.testing.assert_allclose(diffence.phi(torch.zeros(2, 3, 4)), np.full((2, 3), -math.log(3)))
+
+
+@st.composite
+def hostile_candidates(draw):
+    """Logits [B, N + 1, K] full of ties, and an interval: everywhere, at the values of phi, or past all of them."""
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 4)))
+    candidates = torch.from_numpy(draw(arrays(np.float32, shape, elements=st.sampled_from([-2, 0, 1, 1.5, 40]))))
+    values = [value for value in diffence.phi(candidates).flatten().tolist() if math.isfinite(value)]
+    ends = st.sampled_from([*values, -100.0, 0.3, 100.0])
+    return candidates, draw(st.just(EVERYWHERE) | st.builds(lambda a, b: Interval(*sorted((a, b))), ends, ends))
+
+
+@settings(max_examples=300)
+@given(hostile_candidates())
+def test_select_takes_the_candidate_that_a_plain_loop_takes(case):
+    candidates, interval = case
+    assert diffence.select(candidates, interval).tolist() == [slow_select(each, interval) for each in candidates]
+
+
+@settings(max_examples=300)
+@given(hostile_candidates())
+def test_select_never_changes_the_argmax(case):
+    candidates, interval = case
+    answer = diffence.take(candidates, diffence.select(candidates, interval))
+    assert torch.equal(answer.argmax(dim=1), candidates[:, -1].argmax(dim=1))
+
+
+def confident(phi, label=0):
+    """Two logits with this phi for this label."""
+    return [phi, 0.0] if label == 0 else [0.0, phi]
+
+
+@pytest.mark.parametrize(
+    ("phis", "interval", "chosen"),
+    [
+        ([9.0, 2.0, 3.0, 1.0], Interval(2.0, 3.0), 1),  # the first inside, not the nearest to the middle
+        ([9.0, 5.0, 8.0, 1.0], Interval(2.0, 3.0), 3),  # none inside: the raw one is nearest
+        ([9.0, 4.0, 8.0, 0.5], Interval(2.0, 3.0), 1),  # none inside: a reconstruction is nearest
+        ([9.0, 4.0, 1.0, 9.0], Interval(2.0, 3.0), 1),  # equally near: the first
+        ([9.0, 4.0, 1.0, 7.0], EVERYWHERE, 0),
+    ],
+)
+def test_select_by_hand(phis, interval, chosen):
+    candidates = torch.tensor([[confident(phi) for phi in phis]])
+    assert diffence.select(candidates, interval).tolist() == [chosen]
+
+
+def test_candidates_that_change_the_label_are_passed_over_and_the_raw_answer_is_the_last_resort():
+    turned = [confident(2.5, label=1)] * 3
+    for interval in (Interval(2.0, 3.0), EVERYWHERE):
+        assert diffence.select(torch.tensor([[*turned, confident(9.0)]]), interval).tolist() == [3]
+        assert diffence.select(torch.tensor([[*turned, confident(2.1), confident(9.0)]]), interval).tolist() == [3]
+
+
+def known_samples(seed, *, gap, n=12):
+    """Candidates [n, 4, 3] of a classifier that is surer of members; some reconstructions change the label."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(n, 4, 3))
+    logits[..., 0] += gap
+    return torch.from_numpy(logits).float()
+
+
+def slow_distance(members, non_members):
+    """scipy's Jensen-Shannon distance between histograms filled value by value; NaN where it says nothing."""
+    lo, hi = min(non_members), max(non_members)
+    edges = np.linspace(lo, hi, 101)
+    counts = np.zeros((2, 100))
+    for count, values in zip(counts, (members, non_members), strict=True):
+        for value in values:
+            if lo <= value <= hi:
+                count[min(np.searchsorted(edges, value, side="right") - 1, 99)] += 1
+    if lo == hi or counts[0].sum() == 0:
+        return math.nan
+    return jensenshannon(*np.maximum(counts, 1e-19))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scenario_1_takes_the_interval_that_a_plain_loop_over_all_takes(seed):
+    members, non_members = known_samples(seed, gap=2.5), known_samples(seed + 100, gap=1.0, n=15)
+
+    def keeping(candidates):
+        return [diffence.phi(c).item() for each in candidates for c in each if c.argmax() == each[-1].argmax()]
+
+    grid = np.linspace(min(keeping(members)), max(keeping(non_members)), 21)
+    distances = {}
+    for a in range(21):
+        for b in range(a + 1, 21):
+            interval = Interval(grid[a], grid[b])
+            answered = [
+                [diffence.phi(each[slow_select(each, interval)]).item() for each in known]
+                for known in (members, non_members)
+            ]
+            distances[interval] = slow_distance(*answered)
+    best = min((d, i) for i, d in enumerate(distances.values()) if not math.isnan(d))[1]
+    tuned = diffence.tune_interval(members, non_members, scenario=1)
+    assert tuned == pytest.approx(list(distances)[best], abs=1e-12)
+
+
+def test_scenario_1_refuses_known_samples_that_do_not_overlap():
+    members, non_members = known_samples(0, gap=500), known_samples(1, gap=1)
+    with pytest.raises(
+        UserError, match=r"do not overlap\. Give more known samples \(--num-sample\) or use --scenario 2"
+    ):
+        diffence.tune_interval(members, non_members, scenario=1)
+
+
+def test_scenario_2_is_the_least_and_the_mean_phi_of_the_members_that_keep_their_label():
+    members = torch.tensor(
+        [
+            [confident(4.0), confident(50.0, label=1), confident(2.0)],  # the second changes the label
+            [confident(1.0, label=1), confident(7.0, label=1), confident(6.0, label=1)],
+        ]
+    )
+    assert diffence.tune_interval(members, torch.empty(0, 3, 2), scenario=2) == pytest.approx((1.0, 4.0))
+
+
+def test_scenario_3_accepts_the_first_candidate_that_keeps_the_label():
+    tuned = diffence.tune_interval(known_samples(0, gap=2), known_samples(1, gap=1), scenario=3)
+    assert tuned == EVERYWHERE
+    candidates = torch.tensor([[confident(8.0, label=1), confident(-0.5), confident(3.0), confident(1.0, label=1)]])
+    assert diffence.select(candidates, tuned).tolist() == [0]
+
+
+class SmallClassifier(nn.Module):
+    """A convolution, a batch norm, a dropout and a linear layer: the last two misbehave in training mode."""
+
+    def __init__(self, num_classes=4):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 6, 3, stride=2),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.LazyLinear(num_classes),
+        )
+        self(torch.zeros(2, 1, 8, 8))
+        fill(self)
+
+    def forward(self, x):
+        return 3 * self.layers(x)
+
+
+X = images(7, 1, 8, 8)
+ALPHA_BAR = linear_alpha_bar(T=200, beta_1=1e-4, beta_T=0.02)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return SmallClassifier()
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    config = UNetConfig(ch=32, ch_mult=[1, 2], attn=[1], num_res_blocks=1, dropout=0.5)
+    return Denoiser(fill(UNet(config, channels=1, num_steps=200)), ALPHA_BAR)
+
+
+@pytest.fixture
+def fence(classifier, denoiser):
+    def build(**options):
+        options = {"num_candidates": 5, "step": 60, "interval": Interval(0.5, 1.5), **options}
+        return Diffence(classifier, denoiser, **options)
+
+    return build
+
+
+def assert_close(first, second):
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+
+
+def test_the_answer_is_the_method_step_by_step(fence, classifier, denoiser):
+    """One image, one candidate at a time, from the forward process to the selection."""
+    fenced = fence(seed=3)
+    expected = []
+    for image in X:
+        candidates = []
+        for j in range(5):
+            noise = rng.candidate_noise([rng.sample_key(image)], 5, image.shape, seed=3)[:, j]
+            x_s = q_sample(2 * image[None] - 1, noise, alpha_bar=ALPHA_BAR[60].item())
+            eps = denoiser.predict_noise(x_s, torch.tensor([59]))
+            x_0 = (x_s - (1 - ALPHA_BAR[60].item()) ** 0.5 * eps) / ALPHA_BAR[60].item() ** 0.5
+            candidates.append(classifier(((x_0 + 1) / 2).clamp(0, 1))[0])
+        candidates = torch.stack([*candidates, classifier(image[None])[0]]).detach()
+        expected.append(candidates[slow_select(candidates, fenced.interval)])
+    answer = fenced(X)
+    assert_close(answer, torch.stack(expected))
+    assert not torch.equal(answer, classifier(X))  # the fence does something
+
+
+@pytest.mark.parametrize("interval", [EVERYWHERE, Interval(0.5, 1.5), Interval(-50.0, -40.0), Interval(90.0, 90.0)])
+def test_the_label_is_always_the_classifiers_own(fence, classifier, interval):
+    x = images(40, 1, 8, 8)
+    candidates = fence(interval=interval).candidates(x)
+    assert (candidates.argmax(dim=2) != candidates[:, -1:].argmax(dim=2)).any()  # some reconstructions change it
+    assert torch.equal(fence(interval=interval)(x).argmax(dim=1), classifier(x).argmax(dim=1))
+
+
+def test_an_answer_does_not_depend_on_the_batch_or_the_order(fence):
+    fenced = fence()
+    together = fenced.candidates(X)
+    assert together.shape == (7, 6, 4)
+    assert_close(torch.cat([fenced.candidates(image[None]) for image in X]), together)
+    order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
+    assert_close(fenced.candidates(X[order]), together[order])
+    assert_close(fenced(X[order]), fenced(X)[order])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
+def test_the_batch_size_bounds_the_passes_and_changes_nothing(fence, denoiser, batch_size):
+    sizes = []
+    handle = denoiser.predict_noise.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    candidates = fence(batch_size=batch_size).candidates(X)
+    handle.remove()
+    assert max(sizes) <= batch_size and sum(sizes) == 7 * 5
+    assert_close(candidates, fence().candidates(X))
+
+
+def test_asking_for_more_candidates_leaves_the_first_ones_as_they_were(fence):
+    few, many = fence(num_candidates=2).candidates(X), fence(num_candidates=5).candidates(X)
+    assert_close(many[:, :2], few[:, :2])
+    assert_close(many[:, -1], few[:, -1])
+
+
+def test_asking_again_gives_the_same_bits_whatever_the_global_generator_says(fence):
+    torch.manual_seed(0)
+    first = fence()(X)
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    assert torch.equal(fence()(X), first)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_seed_changes_the_candidates_but_not_the_raw_answer(fence):
+    first, other = fence(seed=0).candidates(X), fence(seed=1).candidates(X)
+    assert not torch.isclose(first[:, :-1], other[:, :-1]).all(dim=2).any()
+    assert torch.equal(first[:, -1], other[:, -1])
+
+
+def test_an_image_that_comes_twice_in_a_batch_gets_one_answer(fence):
+    answer = fence()(torch.cat([X[:2], X[:1]]))
+    assert_close(answer[2], answer[0])
+
+
+def test_the_fence_stays_in_evaluation_mode_whatever_is_asked(fence):
+    fenced = fence()
+    first = fenced(X)
+    assert fenced.train() is fenced
+    assert not any(module.training for module in fenced.modules())
+    assert torch.equal(fenced(X), first)
+    nn.Sequential(fenced).train()
+    assert not any(module.training for module in fenced.modules())
+
+
+def test_a_plain_function_can_be_fenced(denoiser):
+    fenced = Diffence(lambda x: x.flatten(1)[:, :3], denoiser, num_candidates=2, step=10)
+    assert torch.equal(fenced(X).argmax(dim=1), X.flatten(1)[:, :3].argmax(dim=1))
+
+
+def test_one_class_is_a_classifier_too(denoiser):
+    fenced = Diffence(lambda x: x.flatten(1)[:, :1], denoiser, num_candidates=2, step=10, interval=Interval(0, 1))
+    assert fenced(X).shape == (7, 1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_not_finite_are_an_error(denoiser, value):
+    def broken(x):
+        return torch.tensor([[0.0, value]]).expand(len(x), 2)
+
+    with pytest.raises(ValueError, match="NaN or infinite logits"):
+        Diffence(broken, denoiser, num_candidates=2, step=10)(X)
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 0), (7, 2, 2), (3, 2)])
+def test_answers_that_are_no_logits_are_an_error(denoiser, shape):
+    with pytest.raises(ValueError, match=r"expected logits \[\d+, K\]"):
+        Diffence(lambda x: torch.zeros(shape), denoiser, num_candidates=1, step=10)(X)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (X - 0.51, r"images in \[0, 1\]"),
+        (X + 0.51, r"images in \[0, 1\]"),
+        (X.where(X < 0.9, math.nan), r"images in \[0, 1\]"),
+        ((X * 255).to(torch.uint8), r"float images \[B, C, H, W\] .* torch.uint8"),
+        (X.round().long(), "float images"),
+        (X[0], r"float images .* \(1, 8, 8\)"),
+        (X[:0], "B >= 1"),
+    ],
+)
+def test_what_is_no_image_is_an_error(fence, x, message):
+    with pytest.raises(ValueError, match=message):
+        fence()(x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interval": Interval(2.0, 1.0)}, "lo <= hi"),
+        ({"interval": Interval(math.nan, 1.0)}, "lo <= hi"),
+        ({"interval": Interval(0.0, math.inf)}, "two finite numbers"),
+        ({"step": 0}, "step must be 1 … 200"),
+        ({"step": 201}, "step must be 1 … 200"),
+        ({"num_candidates": 0}, r"num_candidates \(0\)"),
+        ({"batch_size": 0}, r"batch_size \(0\)"),
+    ],
+)
+def test_impossible_settings_are_an_error(fence, options, message):
+    with pytest.raises(ValueError, match=message):
+        fence(**options)

@@ -1,0 +1,132 @@
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import diffusion
+from common.diffusion import Denoiser
+
+ALPHA_BAR = diffusion.linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02)
+levels = st.floats(0.01, 0.999)
+
+
+def test_alpha_bar_is_the_product_of_the_first_betas_removed():
+    betas = [1e-4 + (0.02 - 1e-4) * i / 999 for i in range(1000)]
+    assert ALPHA_BAR.shape == (1001,) and ALPHA_BAR.dtype == torch.float64
+    assert ALPHA_BAR[0] == 1
+    for step in (1, 2, 160, 1000):
+        assert ALPHA_BAR[step].item() == pytest.approx(math.prod(1 - beta for beta in betas[:step]), rel=1e-12)
+
+
+@given(levels)
+def test_q_sample_has_the_mean_and_variance_of_the_forward_process(alpha_bar):
+    """Noise of +1 and -1 has mean 0 and variance 1, so two points give both moments exactly."""
+    x_0 = torch.tensor([0.3, -1.0], dtype=torch.float64)
+    points = torch.stack([diffusion.q_sample(x_0, torch.full_like(x_0, n), alpha_bar=alpha_bar) for n in (1, -1)])
+    torch.testing.assert_close(points.mean(dim=0), math.sqrt(alpha_bar) * x_0)
+    torch.testing.assert_close(points.var(dim=0, correction=0), torch.full_like(x_0, 1 - alpha_bar))
+
+
+def image_and_noise():
+    wave = torch.arange(24, dtype=torch.float64).reshape(2, 1, 3, 4)
+    return torch.sin(wave), 2 * torch.cos(1.7 * wave)
+
+
+@given(levels, levels)
+def test_a_ddim_step_with_the_true_noise_lands_on_q_sample(alpha_from, alpha_to):
+    x_0, noise = image_and_noise()
+    x_s = diffusion.q_sample(x_0, noise, alpha_bar=alpha_from)
+    for clip in (False, True):  # x_0 is in [-1, 1], so clipping has nothing to do
+        landed = diffusion.ddim_step(x_s, noise, alpha_bar_from=alpha_from, alpha_bar_to=alpha_to, clip=clip)
+        torch.testing.assert_close(landed, diffusion.q_sample(x_0, noise, alpha_bar=alpha_to), rtol=0, atol=1e-10)
+
+
+@given(levels)
+def test_predict_x0_undoes_q_sample(alpha_bar):
+    x_0, noise = image_and_noise()
+    x_s = diffusion.q_sample(x_0, noise, alpha_bar=alpha_bar)
+    torch.testing.assert_close(diffusion.predict_x0(x_s, noise, alpha_bar=alpha_bar), x_0, rtol=0, atol=1e-10)
+
+
+@given(levels, levels)
+def test_a_clipped_step_leads_from_the_same_image_through_a_clean_one_in_range(alpha_from, alpha_to):
+    x_s, eps = (3 * part for part in image_and_noise())
+    landed = diffusion.ddim_step(x_s, eps, alpha_bar_from=alpha_from, alpha_bar_to=alpha_to, clip=True)
+    x_0 = ((x_s - math.sqrt(1 - alpha_from) * eps) / math.sqrt(alpha_from)).clamp(-1, 1)
+    noise = (x_s - math.sqrt(alpha_from) * x_0) / math.sqrt(1 - alpha_from)  # what x_s says the noise was
+    torch.testing.assert_close(landed, math.sqrt(alpha_to) * x_0 + math.sqrt(1 - alpha_to) * noise)
+
+
+MU, S = 0.1, 0.2  # data from N(MU, S^2), in the scale of [-1, 1]
+
+
+def exact_denoiser():
+    """E[noise | x_s] when the data are Gaussian: x_s ~ N(sqrt(a) MU, a S^2 + 1 - a)."""
+
+    def eps(x_s, index):
+        a = ALPHA_BAR[index + 1].view(-1, 1, 1, 1)
+        return (1 - a).sqrt() * (x_s - a.sqrt() * MU) / (a * S**2 + 1 - a)
+
+    return Denoiser(eps, ALPHA_BAR)
+
+
+@pytest.mark.parametrize("step", [40, 160, 400])
+def test_purifying_gaussian_data_exactly_gives_the_variance_of_the_posterior_mean(step):
+    """Four points with the data's and the noise's moments; the exact denoiser is linear, so nothing is approximate."""
+    corners = torch.tensor(list(itertools.product([-1, 1], [-1, 1])), dtype=torch.float64)
+    x_0, noise = MU + S * corners[:, 0], corners[:, 1]
+    purified = 2 * exact_denoiser().purify((x_0.view(4, 1, 1, 1) + 1) / 2, noise.view(4, 1, 1, 1), step=step) - 1
+    a = ALPHA_BAR[step].item()
+    assert purified.mean().item() == pytest.approx(MU, abs=1e-12)
+    assert purified.var(correction=0).item() == pytest.approx(a * S**4 / (a * S**2 + 1 - a), rel=1e-10)
+
+
+def test_sampling_with_the_exact_denoiser_reaches_the_data_distribution():
+    """DDIM in small jumps transports quantiles, so z standard deviations stay z standard deviations."""
+    z = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
+    samples = 2 * exact_denoiser().sample(z.view(5, 1, 1, 1), num_jumps=1000).flatten() - 1
+    torch.testing.assert_close(samples, MU + S * z, rtol=0, atol=0.01)
+
+
+def test_purified_images_stay_in_the_range_of_images():
+    denoiser = Denoiser(lambda x, index: torch.zeros_like(x), ALPHA_BAR)
+    purified = denoiser.purify(torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1), torch.ones(3, 1, 1, 1), step=500)
+    assert purified.min() >= 0
+    assert purified.max() == 1
+
+
+def recording_denoiser(T):
+    asked = []
+
+    def predict(x, index):
+        assert index.dtype == torch.int64 and len(set(index.tolist())) == 1 and len(index) == len(x)
+        asked.append(index[0].item())
+        return torch.zeros_like(x)
+
+    return Denoiser(predict, diffusion.linear_alpha_bar(T=T, beta_1=0.01, beta_T=0.1)), asked
+
+
+def test_the_network_is_told_the_index_of_the_last_beta_used():
+    denoiser, asked = recording_denoiser(10)
+    denoiser.purify(torch.rand(2, 1, 2, 2), torch.zeros(2, 1, 2, 2), step=7)
+    assert asked == [6]
+
+
+@pytest.mark.parametrize(
+    ("num_jumps", "indices"), [(1, [9]), (2, [9, 4]), (5, [9, 7, 5, 3, 1]), (50, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0])]
+)
+def test_sampling_jumps_evenly_from_the_last_step_and_never_stands_still(num_jumps, indices):
+    denoiser, asked = recording_denoiser(10)
+    denoiser.sample(torch.zeros(1, 1, 2, 2), num_jumps=num_jumps)
+    assert asked == indices
+
+
+@pytest.mark.parametrize(
+    "values", [[0.9, 0.5], [1.0, 0.5, 0.5], [1.0, 0.5, 0.6], [1.0, 0.5, 0.0], [1.0, math.nan], [[1.0, 0.5]]]
+)
+def test_a_schedule_that_is_none_is_refused(values):
+    with pytest.raises(ValueError, match=r"alpha_bar must be \[T \+ 1\]"):
+        Denoiser(lambda x, index: x, torch.tensor(values))

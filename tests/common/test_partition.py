@@ -1,0 +1,298 @@
+import itertools
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import partition, storage
+from common.config import DataConfig
+from common.datasets import RawData
+from common.errors import UserError
+from tests.common.hostile import RunsACommand, assert_armed
+
+
+def raw_data(train, test, *, shade=0):
+    """Tiny images, the labels counting through 3 classes."""
+    images = [(torch.arange(n * 4) % 251 + shade).to(torch.uint8).reshape(n, 1, 2, 2) for n in (train, test)]
+    return RawData(images[0], torch.arange(train) % 3, images[1], torch.arange(test) % 3)
+
+
+DATA = raw_data(40, 30)
+SIZES = DataConfig(members=20, reference=12, validation=3)
+
+
+def written(folder, data=DATA, sizes=SIZES, *, seed=0, permutation=None):
+    file = partition.make(data, sizes, dataset="cifar10", seed=seed, permutation=permutation)
+    storage.write_json(folder / "partition.json", file.model_dump())
+    return folder / "partition.json"
+
+
+def made(folder, data=DATA, sizes=SIZES, **options):
+    return partition.read(written(folder, data, sizes, **options), data, sizes=sizes)
+
+
+@st.composite
+def sizes_within(draw):
+    members, reference, rest = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(0, 10))
+    sizes = DataConfig(members=members, reference=reference, validation=draw(st.integers(0, reference - 1)))
+    return sizes, members + reference + rest, draw(st.integers(1, 50))
+
+
+@given(sizes_within(), st.integers(0, 3), st.integers(1, 20))
+def test_no_two_parts_and_no_two_roles_share_a_sample(tmp_path_factory, wanted, seed, num_sample):
+    sizes, train, test = wanted
+    parts = made(tmp_path_factory.mktemp("p"), raw_data(train, test), sizes, seed=seed)
+    assert [len(part) for part in (parts.members, parts.validation, parts.reference, parts.test_order)] == [
+        sizes.members,
+        sizes.validation,
+        sizes.reference - sizes.validation,
+        test,
+    ]
+    everything = np.concatenate([parts.members, parts.validation, parts.reference])
+    assert len(set(everything)) == len(everything) and set(everything) <= set(range(train))
+    roles = parts.roles(num_sample)
+    assert roles.keys() == {"tuning", "attack_fit", "final_test"}
+    for first, second in itertools.combinations(roles.values(), 2):
+        assert not set(first.members) & set(second.members)
+        assert not set(first.non_members) & set(second.non_members)
+    for role in roles.values():
+        assert set(role.members) <= set(parts.members) and set(role.non_members) <= set(parts.test_order)
+        assert max(len(role.members), len(role.non_members)) <= num_sample
+
+
+def test_roles_by_hand():
+    parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), key="")
+    roles = parts.roles(3)
+    assert {name: role.members.tolist() for name, role in roles.items()} == {
+        "attack_fit": [0, 1],
+        "tuning": [2, 3],
+        "final_test": [4, 5, 6],
+    }
+    assert {name: role.non_members.tolist() for name, role in roles.items()} == {
+        "attack_fit": [10, 11],
+        "tuning": [12, 13],
+        "final_test": [14, 15, 16],
+    }
+
+
+def test_members_come_first_in_the_permutation_then_validation_then_reference(tmp_path):
+    order = np.arange(40)[::-1].copy()
+    np.save(tmp_path / "order.npy", order)
+    parts = made(tmp_path, permutation=tmp_path / "order.npy")
+    assert parts.members.tolist() == list(range(39, 19, -1))
+    assert parts.validation.tolist() == [19, 18, 17]
+    assert parts.reference.tolist() == list(range(16, 7, -1))
+
+
+def test_the_order_of_the_test_set_is_the_published_one():
+    expected = np.arange(10_000)
+    np.random.RandomState(2000).shuffle(expected)
+    assert np.array_equal(partition.test_order(10_000), expected)
+    assert partition.test_order(5).tolist() != list(range(5))
+
+
+def test_the_global_generator_has_no_say_and_is_left_alone():
+    np.random.seed(1)
+    state = np.random.get_state()[1].copy()
+    order = partition.test_order(20)
+    assert np.array_equal(np.random.get_state()[1], state)
+    np.random.seed(2)
+    assert np.array_equal(partition.test_order(20), order)
+
+
+def test_a_partition_depends_on_the_seed_and_so_does_its_key(tmp_path):
+    first, again, other = (made(tmp_path, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.members, again.members) and first.key == again.key
+    assert not np.array_equal(first.members, other.members) and first.key != other.key
+
+
+def test_more_samples_than_there_are_is_refused_with_the_numbers(tmp_path):
+    sizes = DataConfig(members=30, reference=11, validation=0)
+    with pytest.raises(UserError, match=r"cifar10/configs/data\.yaml: members \+ reference is 41, .* has 40 samples"):
+        partition.make(DATA, sizes, dataset="cifar10", seed=0, permutation=None)
+
+
+def test_a_partition_of_other_data_is_refused(tmp_path):
+    path = written(tmp_path)
+    for other in (raw_data(40, 30, shade=1), raw_data(41, 30), raw_data(40, 31)):
+        with pytest.raises(UserError, match=r"partition\.json was made from other data .* `python data_partition.py`"):
+            partition.read(path, other, sizes=SIZES)
+
+
+def test_a_partition_of_data_with_other_labels_is_refused(tmp_path):
+    path = written(tmp_path)
+    relabelled = RawData(DATA.train_images, DATA.train_labels.flip(0), DATA.test_images, DATA.test_labels)
+    with pytest.raises(UserError, match="other data"):
+        partition.read(path, relabelled, sizes=SIZES)
+
+
+def test_a_partition_of_other_sizes_is_refused(tmp_path):
+    path = written(tmp_path)
+    other = SIZES.model_copy(update={"validation": 4})
+    with pytest.raises(UserError, match=r"partition\.json was made with other sizes .* `python data_partition.py`"):
+        partition.read(path, DATA, sizes=other)
+
+
+def edited(path, **changes):
+    storage.write_json(path, {**storage.read_json(path), **changes})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"permutation": [*range(39), 38]}, "not a permutation of 0 … 39"),
+        ({"permutation": list(range(39))}, "a permutation of 39 samples, but the training set has 40"),
+        ({"permutation": [*range(39), -1]}, "permutation.39: "),
+        ({"permutation": [*range(39), 39.0]}, "permutation.39: "),
+        ({"schema_version": 2}, "schema_version: "),
+        ({"surprise": 1}, "surprise: unknown key"),
+    ],
+)
+def test_an_edited_partition_file_is_refused(tmp_path, changes, part):
+    with pytest.raises(UserError) as caught:
+        partition.read(edited(written(tmp_path), **changes), DATA, sizes=SIZES)
+    assert "partition.json" in str(caught.value) and part in str(caught.value)
+
+
+def test_a_partition_file_that_is_no_json_says_how_to_make_it_again(tmp_path):
+    path = written(tmp_path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"partition\.json: not valid JSON .* `python data_partition.py`"):
+        partition.read(path, DATA, sizes=SIZES)
+
+
+ORDER = np.random.RandomState(0).permutation(10)
+
+
+def write(path, array):
+    if path.suffix == ".pkl":
+        path.write_bytes(pickle.dumps(array, protocol=4))
+    elif path.suffix == ".npz":
+        np.savez(path, order=array)
+    else:
+        np.save(path, array)
+    return path
+
+
+def refusal(path):
+    with pytest.raises(UserError) as caught:
+        partition.read_permutation(path, size=10)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+SUFFIXES = (".npy", ".npz", ".pkl")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint64, ">i8"])
+def test_a_permutation_is_read_from_every_kind_of_file(tmp_path, suffix, dtype):
+    read = partition.read_permutation(write(tmp_path / f"order{suffix}", ORDER.astype(dtype)), size=10)
+    assert read.dtype == np.int64
+    assert np.array_equal(read, ORDER)
+
+
+def test_a_pickle_written_by_numpy_1_is_read(tmp_path):
+    """The published permutations: protocol 4, and the module's old name."""
+    data = pickle.dumps(ORDER, protocol=4)
+    old_name = data.replace(b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray")
+    assert len(old_name) == len(data) - 1
+    (frame,) = struct.unpack("<Q", data[3:11])
+    (tmp_path / "cifar_shuffle.pkl").write_bytes(old_name[:3] + struct.pack("<Q", frame - 1) + old_name[11:])
+    assert np.array_equal(partition.read_permutation(tmp_path / "cifar_shuffle.pkl", size=10), ORDER)
+
+
+def test_a_read_permutation_is_recorded_with_its_name_and_digest(tmp_path):
+    path = write(tmp_path / "order.npy", np.arange(40))
+    file = partition.make(DATA, SIZES, dataset="cifar10", seed=0, permutation=path)
+    assert (file.permutation_source, file.permutation_sha256) == ("order.npy", storage.file_sha256(path))
+    drawn = partition.make(DATA, SIZES, dataset="cifar10", seed=7, permutation=None)
+    assert (drawn.permutation_source, drawn.permutation_sha256) == ("seed 7", None)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("array", "part"),
+    [
+        (np.arange(9), "a permutation of 9 samples, but the training set has 10"),
+        (np.zeros(10, dtype=np.int64), "not a permutation of 0 … 9"),
+        (np.arange(1, 11), "not a permutation of 0 … 9"),
+        (np.arange(10) - 1, "not a permutation of 0 … 9"),
+        (np.arange(10.0), "expected a one-dimensional integer array, found float64"),
+        (np.arange(10)[:, None], r"of shape (10, 1)"),
+        (np.ones(10, dtype=bool), "found bool"),
+        (np.arange(10).astype("U2"), "found <U2"),
+    ],
+)
+def test_what_is_no_permutation_is_refused(tmp_path, suffix, array, part):
+    assert part in refusal(write(tmp_path / f"order{suffix}", array))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_array_of_objects_is_refused(tmp_path, suffix):
+    refusal(write(tmp_path / f"order{suffix}", ORDER.astype(object)))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_with_a_command_is_refused_and_not_run(tmp_path, protocol):
+    path, marker = tmp_path / "order.pkl", tmp_path / "marker"
+    path.write_bytes(pickle.dumps(RunsACommand(marker), protocol=protocol))
+    assert "system, which an integer array does not need" in refusal(path)
+    assert_armed(path, marker)
+
+
+def test_a_command_inside_an_array_of_objects_is_refused_and_not_run(tmp_path):
+    path, marker = tmp_path / "order.pkl", tmp_path / "marker"
+    path.write_bytes(pickle.dumps(np.array([RunsACommand(marker)] * 10)))
+    refusal(path)
+    assert_armed(path, marker)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_command_in_a_file_of_numpy_is_refused_and_not_run(tmp_path, suffix):
+    path, marker = tmp_path / f"order{suffix}", tmp_path / "marker"
+    write(path, np.array([RunsACommand(marker)] * 10))
+    refusal(path)
+    assert not marker.exists()
+    path.write_bytes(pickle.dumps(RunsACommand(marker)))
+    refusal(path)
+    assert_armed(path, marker)
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", np.int64(3), {"a": ORDER}])
+def test_a_pickle_of_anything_but_one_array_is_refused(tmp_path, content):
+    (tmp_path / "order.pkl").write_bytes(pickle.dumps(content))
+    assert "not a readable .pkl file" in refusal(tmp_path / "order.pkl")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_truncated_file_is_refused(tmp_path, suffix):
+    path = write(tmp_path / f"order{suffix}", ORDER)
+    data = path.read_bytes()
+    for length in (0, 1, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        refusal(path)
+
+
+def test_two_arrays_in_one_file_are_refused(tmp_path):
+    np.savez(tmp_path / "order.npz", a=ORDER, b=ORDER)
+    assert "expected one array, found 2" in refusal(tmp_path / "order.npz")
+
+
+def test_another_kind_of_file_or_none_is_named(tmp_path):
+    (tmp_path / "order.csv").touch()
+    assert "expected a file ending in .npy, .npz, .pkl" in refusal(tmp_path / "order.csv")
+    assert refusal(tmp_path / "order.npy").endswith("order.npy not found")
+
+
+def test_the_table_counts_samples_and_classes_of_every_part(tmp_path):
+    lines = partition.table(made(tmp_path), DATA, num_sample=4, num_classes=3).splitlines()
+    rows = {line[:28].strip(): line[28:].split() for line in lines[1:]}
+    assert rows["members (training set)"][0] == "20" and rows["test set"] == ["30", "3", "10", "…", "10"]
+    assert rows["reference"][0] == "9" and rows["validation: checkpoint"][0] == "3"
+    assert rows["final_test: non-members"][0] == rows["tuning: members"][0] == "4"

@@ -1,0 +1,117 @@
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import rng
+
+parts = st.lists(st.one_of(st.integers(), st.text("ab:1", max_size=3), st.binary(max_size=3)), max_size=4)
+
+
+@given(parts, parts)
+def test_different_names_give_different_seeds(first, second):
+    if list(map(repr, first)) != list(map(repr, second)):
+        assert rng.derive_seed(*first) != rng.derive_seed(*second)
+
+
+def test_type_position_and_concatenation_all_count():
+    names = [(1, 2), (2, 1), (12,), ("1", 2), (b"1", 2), ("12",), (1, "2"), (1, 2, ""), ("", 1, 2), ("int:1:1",), ()]
+    seeds = [rng.derive_seed(*name) for name in names]
+    assert len(set(seeds)) == len(names)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_seeds_are_those_of_the_documented_digest():
+    """Every stored result hangs on this: a change of the derivation must be meant."""
+    digest = hashlib.blake2b(b"int:1:7str:5:noisebytes:2:ab", digest_size=8).digest()
+    assert rng.derive_seed(7, "noise", b"ab") == int.from_bytes(digest, "little") // 2
+
+
+def test_equal_names_give_equal_draws_and_the_global_generators_say_nothing():
+    torch.manual_seed(0)
+    np.random.seed(0)
+    first = torch.randn(5, generator=rng.torch_generator(1, "x")), rng.numpy_generator(1, "x").normal(size=5)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    again = torch.randn(5, generator=rng.torch_generator(1, "x")), rng.numpy_generator(1, "x").normal(size=5)
+    assert torch.equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    assert not torch.equal(first[0], torch.randn(5, generator=rng.torch_generator(2, "x")))
+    assert not np.array_equal(first[1], rng.numpy_generator(2, "x").normal(size=5))
+
+
+def test_global_draws_are_named_within_the_block_and_leave_no_trace_after_it():
+    def drawn(name):
+        with rng.global_draws(name):
+            return torch.randn(3)
+
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    first = drawn("a")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.randn(10)
+    assert torch.equal(drawn("a"), first)
+    assert not torch.equal(drawn("b"), first)
+
+
+def test_global_draws_restore_the_generator_when_the_block_fails():
+    before = torch.random.get_rng_state()
+    with pytest.raises(KeyError), rng.global_draws("a"):
+        torch.randn(3)
+        raise KeyError
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_key_of_a_sample_is_its_pixels_and_nothing_else():
+    image = torch.linspace(0, 1, 48).reshape(3, 4, 4)
+    same = [
+        image.clone(),
+        image.double(),
+        image.permute(2, 1, 0).contiguous().permute(2, 1, 0),
+        image.where(image > 0, -0.0),
+        image.requires_grad_(),
+    ]
+    assert {rng.sample_key(other) for other in same} == {rng.sample_key(image)}
+
+
+def test_one_pixel_one_bit_apart_is_another_key():
+    image = torch.full((1, 4, 4), 0.5)
+    other = image.clone()
+    other[0, 2, 2] = torch.nextafter(other[0, 2, 2], torch.tensor(1.0))
+    assert rng.sample_key(image) != rng.sample_key(other)
+
+
+KEYS = [b"first", b"second", b"third"]
+SHAPE = torch.Size([1, 5, 5])
+
+
+def test_the_noise_of_a_candidate_depends_on_seed_key_and_number_alone():
+    noise = rng.candidate_noise(KEYS, 4, SHAPE, seed=1)
+    assert noise.shape == (3, 4, 1, 5, 5) and noise.dtype == torch.float32
+    assert torch.equal(rng.candidate_noise(KEYS, 2, SHAPE, seed=1), noise[:, :2])
+    assert torch.equal(rng.candidate_noise(KEYS[::-1], 4, SHAPE, seed=1), noise.flip(0))
+    assert torch.equal(rng.candidate_noise(KEYS[1:2], 4, SHAPE, seed=1), noise[1:2])
+    torch.manual_seed(99)
+    state = torch.random.get_rng_state()
+    assert torch.equal(rng.candidate_noise(KEYS, 4, SHAPE, seed=1), noise)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_seed_key_and_number_all_change_the_noise():
+    noise = [
+        *rng.candidate_noise(KEYS, 4, SHAPE, seed=1).flatten(0, 1),
+        *rng.candidate_noise(KEYS, 4, SHAPE, seed=2)[0],
+    ]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(noise, 2))
+
+
+def test_noise_is_standard_normal_and_candidates_are_uncorrelated():
+    keys = [bytes([i]) for i in range(40)]
+    noise = rng.candidate_noise(keys, 5, torch.Size([3, 16, 16]), seed=0).double().transpose(0, 1).flatten(1)  # [5, n]
+    n = noise.shape[1]
+    np.testing.assert_allclose(noise.mean(dim=1), 0, atol=5 / n**0.5)
+    np.testing.assert_allclose(torch.cov(noise), np.eye(5), atol=5 * (2 / n) ** 0.5)
+    np.testing.assert_allclose((noise.abs() < 1).double().mean(dim=1), 0.6827, atol=0.01)

@@ -1,0 +1,31 @@
+"""Fixtures of the tests that run real command lines."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: bits depend on the number of threads
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import miniature
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature repository in which every dataset has its partition, diffusion model and undefended classifier."""
+    root = miniature.build(tmp_path_factory.mktemp("trained"))
+
+    def train(dataset: str) -> None:
+        for command in (
+            ["data_partition.py"],
+            ["train_ddpm.py"],
+            ["train_defense.py", "--defense", "undefended"],
+        ):
+            done = miniature.run(root, dataset, "python", *command)
+            assert done.returncode == 0, f"{dataset} {command}: {done.stderr}"
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(train, miniature.DATASETS))
+    return root

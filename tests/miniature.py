@@ -1,0 +1,147 @@
+"""A copy of the repository in which everything is tiny, archives in the official formats included."""
+
+import hashlib
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATASETS = ("cifar10", "cifar100", "svhn", "digits")
+TRAIN, TEST = 60, 40
+
+# What differs from the real YAML files; keys that do not stand here keep their real values.
+TINY: dict[str, dict[str, Any]] = {
+    "data": {"members": 24, "reference": 16, "validation": 6},
+    "classifier": {"resnet": {"width": 4, "blocks": [1, 1]}},
+    "ddpm": {
+        "unet": {"ch": 32, "ch_mult": [1, 1], "attn": [1], "num_res_blocks": 1, "dropout": 0.1},
+        "training": {"total_steps": 6, "steps_per_round": 2, "batch_size": 4, "warmup_steps": 2, "sample_steps": 2},
+    },
+    "diffence": {"num_candidates": 3, "group_size": 5},
+    "evaluation": {"num_sample": 12, "bootstrap": 100, "nn_attack": {"epochs": 2, "decay_epoch": 1}},
+}
+TINY_DEFENSE: dict[str, Any] = {"epochs": 3, "batch_size": 8}
+
+PATCH = '''
+"""The official checksums and addresses, replaced by those of the tiny archives of this test."""
+import torchvision.datasets as tv
+md5 = {md5!r}
+nowhere = "http://127.0.0.1:9/"
+for dataset in (tv.CIFAR10, tv.CIFAR100):
+    dataset.url, dataset.tgz_md5 = nowhere + dataset.filename, md5[dataset.filename]
+    for files in (dataset.train_list, dataset.test_list):
+        for entry in files:
+            entry[1] = md5[dataset.base_folder + "/" + entry[0]]
+    dataset.meta = dict(dataset.meta, md5=md5[dataset.base_folder + "/" + dataset.meta["filename"]])
+for split in ("train", "test"):
+    name = tv.SVHN.split_list[split][1]
+    tv.SVHN.split_list[split] = [nowhere + name, name, md5[name]]
+'''
+
+
+def build(root: Path, *, archives: bool = True) -> Path:
+    """Copy the code to ``root``, shrink every YAML file and put tiny archives in place."""
+    shutil.copytree(REPOSITORY / "common", root / "common", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "all-train-all.sh", root)
+    for name in DATASETS:
+        generated = shutil.ignore_patterns("__pycache__", "data", "final-all-models", "diff_models", "results", "banks")
+        shutil.copytree(REPOSITORY / name, root / name, ignore=generated)
+        for path in (root / name / "configs").glob("*.yaml"):
+            shrink(path, TINY.get(path.stem, TINY_DEFENSE))
+    checksums: dict[str, str] = {}
+    for name, write in (("cifar10", _write_cifar10), ("cifar100", _write_cifar100), ("svhn", _write_svhn)):
+        folder = root / name / "data" / "raw" if archives else root / "elsewhere" / name
+        folder.mkdir(parents=True)
+        checksums |= write(folder)
+    patch = root / "patch" / "sitecustomize.py"
+    patch.parent.mkdir()
+    patch.write_text(PATCH.format(md5=checksums))
+    return root
+
+
+def shrink(path: Path, changes: dict[str, Any]) -> None:
+    content = yaml.safe_load(path.read_text())
+    _merge(content, changes)
+    path.write_text(yaml.safe_dump(content))
+
+
+def _merge(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(content[key], dict):
+            _merge(content[key], value)
+        else:
+            content[key] = value
+
+
+def run(root: Path, folder: str, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a user types it, in a folder of the miniature."""
+    words = [sys.executable if word == "python" else word for word in command]
+    return subprocess.run(
+        words,
+        cwd=root / folder,
+        env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(root / "patch"), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _images(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+
+
+def _labels(count: int, classes: int, seed: int) -> list[int]:
+    return np.random.default_rng(seed).integers(0, classes, count).tolist()
+
+
+def _write_cifar10(folder: Path) -> dict[str, str]:
+    share = TRAIN // 5
+    files: dict[str, Any] = {
+        f"data_batch_{i + 1}": {"data": _images(share, i).reshape(share, -1), "labels": _labels(share, 10, i)}
+        for i in range(5)
+    }
+    files["test_batch"] = {"data": _images(TEST, 9).reshape(TEST, -1), "labels": _labels(TEST, 10, 9)}
+    files["batches.meta"] = {"label_names": [str(label) for label in range(10)]}
+    return _write_archive(folder / "cifar-10-python.tar.gz", "cifar-10-batches-py", files)
+
+
+def _write_cifar100(folder: Path) -> dict[str, str]:
+    files: dict[str, Any] = {
+        "train": {"data": _images(TRAIN, 1).reshape(TRAIN, -1), "fine_labels": _labels(TRAIN, 100, 1)},
+        "test": {"data": _images(TEST, 2).reshape(TEST, -1), "fine_labels": _labels(TEST, 100, 2)},
+        "meta": {"fine_label_names": [str(label) for label in range(100)]},
+    }
+    return _write_archive(folder / "cifar-100-python.tar.gz", "cifar-100-python", files)
+
+
+def _write_archive(path: Path, base: str, files: dict[str, Any]) -> dict[str, str]:
+    checksums = {}
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            data = pickle.dumps(content)
+            info = tarfile.TarInfo(f"{base}/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+            checksums[f"{base}/{name}"] = hashlib.md5(data).hexdigest()
+    return checksums | {path.name: hashlib.md5(path.read_bytes()).hexdigest()}
+
+
+def _write_svhn(folder: Path) -> dict[str, str]:
+    for split, count, seed in (("train", TRAIN, 3), ("test", TEST, 4)):
+        labels = np.array(_labels(count, 10, seed), dtype=np.uint8)[:, None] + 1  # SVHN writes 10 for the digit 0
+        content = {"X": _images(count, seed).transpose(2, 3, 1, 0), "y": labels}
+        scipy.io.savemat(folder / f"{split}_32x32.mat", content)
+    return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.glob("*.mat")}

@@ -1,0 +1,243 @@
+"""The real command lines, in miniature, on all four datasets."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import miniature, served
+from tests.miniature import DATASETS, files_below, run
+
+EVALUATE = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
+ATTACKS = {
+    "confidence",
+    "loss",
+    "entropy",
+    "modified_entropy",
+    "correctness",
+    "confidence_per_class",
+    "entropy_per_class",
+    "modified_entropy_per_class",
+    "nn",
+}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_whole_path(trained: Path, dataset: str) -> None:
+    done = run(trained, f"{dataset}/evaluate_MIAs", "bash", "evaluate_mia.sh", "--defense", "undefended")
+    assert done.returncode == 0, done.stderr
+    assert "with Diffence" in done.stdout and "modified_entropy_per_class" in done.stdout
+    results = trained / dataset / "evaluate_MIAs" / "results"
+    plain, fenced = (
+        json.loads((results / name / "report.json").read_text()) for name in ("undefended", "undefended_w_diffence")
+    )
+    for folder in ("undefended", "undefended_w_diffence"):
+        for name in ("report.txt", "roc.png", "phi.png"):
+            assert (results / folder / name).stat().st_size > 0
+        assert (results / folder / "report.txt").read_text() in done.stdout
+    assert (plain["dataset"], plain["defense"], plain["diffence"]) == (dataset, "undefended", False)
+    assert fenced["diffence"] is True
+    assert plain["accuracy"] == fenced["accuracy"]
+    assert fenced["label_agreement"] == 1.0
+    assert 0 <= fenced["raw_answer_rate"] <= 1
+    for report in (plain, fenced):
+        assert set(report["protocols"]["held_out"]["attacks"]) == ATTACKS
+        for row in report["protocols"]["held_out"]["attacks"].values():
+            assert row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1]
+            assert set(row) == {"auc", "auc_ci", "balanced_accuracy", "tpr_at_fpr", "tnr_at_fnr"}
+        best = report["protocols"]["held_out"]["best"]
+        assert best["auc"] == report["protocols"]["held_out"]["attacks"][best["attack"]]["auc"]
+        assert {"counts", "config", "seed", "versions", "inputs", "seconds"} <= set(report)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_training_leaves_a_log_and_pictures(trained: Path, dataset: str) -> None:
+    models = trained / dataset / "final-all-models" / "resnet"
+    log = (models / "undefended.pth.tar.log.csv").read_text().splitlines()
+    assert log[0] == "round,loss,train_accuracy,score" and len(log) == 1 + 3
+    diffusion = trained / dataset / "diff_defense" / "diff_models"
+    for name in ("half.pt", "half.txt", "samples.png", "purified.png"):
+        assert (diffusion / name).stat().st_size > 0
+
+
+def test_evaluating_again_reads_the_bank_and_gives_the_same_report(trained: Path) -> None:
+    results = trained / "digits" / "evaluate_MIAs" / "results"
+    served.run(trained, *EVALUATE)
+    first = files_below(results)
+    shutil.rmtree(results)
+    banks = files_below(trained / "digits" / "evaluate_MIAs" / "banks")
+    assert served.run(trained, *EVALUATE).returncode == 0
+    assert files_below(trained / "digits" / "evaluate_MIAs" / "banks") == banks
+    assert _without_seconds(files_below(results)) == _without_seconds(first)
+
+
+def _without_seconds(files: dict[str, bytes]) -> dict[str, object]:
+    reports = {name: json.loads(data) for name, data in files.items() if name.endswith(".json")}
+    for report in reports.values():
+        del report["seconds"]
+    return {**files, **reports}
+
+
+@pytest.mark.parametrize(
+    "options", [("--scenario", "2"), ("--scenario", "3", "-N", "2"), ("-T", "40", "--num-sample", "8", "--seed", "5")]
+)
+def test_evaluation_options(trained: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    done = served.run(tmp_path / "copy", *EVALUATE, *options)
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "copy" / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.json"
+    settings = json.loads(results.read_text())["config"]
+    names = {"--scenario": ("diffence", "scenario"), "-N": ("diffence", "num_candidates"), "-T": ("diffence", "step"),
+             "--num-sample": ("evaluation", "num_sample")}  # fmt: skip
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        if option in names:
+            section, key = names[option]
+            assert settings[section][key] == int(value)
+
+
+def test_partition_prints_sizes_and_class_balance(trained: Path) -> None:
+    done = served.run(trained, "svhn", "data_partition.py")
+    assert done.returncode == 0
+    for line in ("members (training set)", "validation: checkpoint", "final_test: non-members", "fewest … most"):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "svhn"])
+def test_without_network_the_archive_its_address_and_its_folder_are_named(tmp_path: Path, dataset: str) -> None:
+    root = miniature.build(tmp_path, archives=False)
+    before = files_below(root / dataset)
+    done = served.run(root, dataset, "data_partition.py")
+    archive = {"cifar10": "cifar-10-python.tar.gz", "cifar100": "cifar-100-python.tar.gz", "svhn": "train_32x32.mat"}
+    assert done.returncode == 1
+    assert archive[dataset] in done.stderr and "http://" in done.stderr and f"{dataset}/data/raw" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files_below(root / dataset) == before
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "svhn"])
+def test_a_damaged_archive_is_refused_and_left_alone(tmp_path: Path, dataset: str) -> None:
+    root = miniature.build(tmp_path)
+    archive = next((root / dataset / "data" / "raw").iterdir())
+    archive.write_bytes(archive.read_bytes()[:-7])
+    before = files_below(root / dataset)
+    done = served.run(root, dataset, "data_partition.py")
+    assert done.returncode == 1 and archive.name in done.stderr and "damaged" in done.stderr
+    assert files_below(root / dataset) == before
+
+
+@pytest.mark.parametrize(
+    ("permutation", "complaint"),
+    [(np.arange(799), "799"), (np.zeros(800, dtype=np.int64), "repeat"), (np.linspace(0, 1, 800), "integer")],
+)
+def test_a_wrong_permutation_is_refused(tmp_path: Path, permutation: np.ndarray, complaint: str) -> None:
+    root = miniature.build(tmp_path)
+    np.save(root / "wrong.npy", permutation)
+    done = served.run(root, "digits", "data_partition.py", "--permutation", "../wrong.npy")
+    assert done.returncode == 1 and "wrong.npy" in done.stderr and complaint in done.stderr
+    assert not (root / "digits" / "data").exists()
+
+
+def test_a_permutation_file_decides_the_members(tmp_path: Path) -> None:
+    root = miniature.build(tmp_path)
+    np.save(root / "order.npy", np.arange(800)[::-1])
+    assert served.run(root, "digits", "data_partition.py", "--permutation", "../order.npy").returncode == 0
+    content = json.loads((root / "digits" / "data" / "partition.json").read_text())
+    assert content["permutation"][:3] == [799, 798, 797] and content["permutation_source"] == "order.npy"
+
+
+def test_missing_files_are_named_with_the_command_that_makes_them(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "evaluate_MIAs" / "results", ignore_errors=True)
+    for path, command in (  # the last one that is missing is asked for first
+        ("diff_defense/diff_models/half.pt", "python train_ddpm.py"),
+        ("final-all-models/resnet/undefended.pth.tar", "python train_defense.py --defense undefended"),
+        ("data/partition.json", "python data_partition.py"),
+    ):
+        (root / "digits" / path).unlink()
+        done = served.run(root, *EVALUATE)
+        assert done.returncode == 1, path
+        assert path in done.stderr and command in done.stderr
+    assert not (root / "digits" / "evaluate_MIAs" / "results").exists()
+
+
+def test_wrong_usage_exits_with_2_and_the_choices(trained: Path) -> None:
+    done = served.run(trained, *EVALUATE[:2], "--defense", "nonsense")
+    assert done.returncode == 2 and "undefended" in done.stderr
+    done = served.run(trained, *EVALUATE, "--nonsense")
+    assert done.returncode == 2 and "--nonsense" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "script", "name"),
+    [
+        ("digits", "data_partition.py", "data_partition.py"),
+        ("digits", "train_ddpm.py", "train_ddpm.py"),
+        ("digits", "train_defense.py", "train_defense.py"),
+        ("digits/evaluate_MIAs", "evaluate.py", "evaluate_mia.sh"),
+        (".", "common/train_all.py", "all-train-all.sh"),
+    ],
+)
+def test_every_command_has_help(trained: Path, folder: str, script: str, name: str) -> None:
+    done = served.run(trained, folder, script, "--help")
+    assert done.returncode == 0
+    assert "--seed" in done.stdout and "--device" in done.stdout and f"usage: {name}" in done.stdout
+
+
+def test_mistakes_in_a_yaml_file_are_told_all_at_once(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    (root / "digits" / "configs" / "diffence.yaml").write_text("num_candidates: 0\nstep: 1e-3\nsurprise: 1\n")
+    done = served.run(root, *EVALUATE)
+    assert done.returncode == 1
+    for word in ("diffence.yaml", "num_candidates", "step", "surprise", "scenario", "group_size"):
+        assert word in done.stderr
+
+
+def test_all_train_all_skips_finished_work_and_trains_changed_settings_anew(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    command = ("bash", "all-train-all.sh", "--dataset", "digits", "--defense", "undefended")
+    model = root / "digits" / "final-all-models" / "resnet" / "undefended.pth.tar"
+    before = model.stat().st_mtime_ns
+    done = run(root, ".", *command)
+    assert done.returncode == 0, done.stdout
+    assert "up to date" in done.stdout and model.stat().st_mtime_ns == before
+    miniature.shrink(root / "digits" / "configs" / "undefended.yaml", {"epochs": 2})
+    done = run(root, ".", *command)
+    assert done.returncode == 0
+    assert "trained anew: settings.epochs: 3 -> 2" in done.stdout and model.stat().st_mtime_ns > before
+
+
+def test_all_train_all_stops_at_a_failure_and_names_command_and_log(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    (root / "digits" / "configs" / "ddpm.yaml").write_text("nonsense: 1\n")
+    command = ("bash", "all-train-all.sh", "--dataset", "digits", "--defense", "undefended")
+    stopped = run(root, ".", *command)
+    assert stopped.returncode == 1
+    assert "python train_ddpm.py" in stopped.stdout and "train_ddpm.log" in stopped.stdout
+    assert "train_defense.py --defense" not in stopped.stdout
+    going = run(root, ".", *command, "--keep-going")
+    assert going.returncode == 1 and "train_defense.py --defense undefended" in going.stdout
+    log = root / "digits" / "final-all-models" / "logs" / "train_ddpm.log"
+    assert "nonsense: unknown key" in log.read_text()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "other shape"])
+def test_a_damaged_model_is_refused_by_name_and_nothing_is_written(trained: Path, tmp_path: Path, damage: str) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "evaluate_MIAs" / "results", ignore_errors=True)
+    model = root / "digits" / "final-all-models" / "resnet" / "undefended.pth.tar"
+    if damage == "truncated":
+        model.write_bytes(model.read_bytes()[:1000])
+    elif damage == "foreign":
+        model.write_bytes((root / "digits" / "diff_defense" / "diff_models" / "half.pt").read_bytes())
+    else:
+        miniature.shrink(root / "digits" / "configs" / "classifier.yaml", {"resnet": {"width": 8}})
+    done = served.run(root, *EVALUATE)
+    assert done.returncode == 1 and "undefended.pth.tar" in done.stderr and "Traceback" not in done.stderr
+    assert not (root / "digits" / "evaluate_MIAs" / "results").exists()
