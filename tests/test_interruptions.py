@@ -1,0 +1,91 @@
+"""SIGKILL at random instants, then the same command: the files of an uninterrupted run, to the byte."""
+
+import json
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from common.defenses import DEFENSES
+from tests import miniature, served
+from tests.miniature import files_below
+
+COMMANDS = {
+    "ddpm": ("digits", "train_ddpm.py"),
+    **{name: ("digits", "train_defense.py", "--defense", name) for name in DEFENSES},
+    "evaluation": ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended"),
+}
+KILLS = max(3, -(-20 // len(COMMANDS)))  # at least 20 over all commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_and_run_again_ends_with_the_same_bytes(trained: Path, tmp_path: Path, name: str) -> None:
+    fresh = tmp_path / "fresh"
+    shutil.copytree(trained, fresh)
+    _forget(fresh / "digits", name)
+    killed = tmp_path / "killed"
+    shutil.copytree(fresh, killed)
+
+    start = time.monotonic()
+    assert served.run(fresh, *COMMANDS[name]).returncode == 0
+    duration = time.monotonic() - start
+
+    instants = random.Random(name)
+    for attempt in range(KILLS):
+        process = served.start(killed, *COMMANDS[name], output=tmp_path / f"{attempt}")
+        time.sleep(instants.uniform(0, duration))
+        process.kill()
+        process.join()
+    done = served.run(killed, *COMMANDS[name])
+    assert done.returncode == 0, done.stderr
+    assert _comparable(killed / "digits") == _comparable(fresh / "digits")
+
+
+def _forget(folder: Path, name: str) -> None:
+    """Take away what the command makes."""
+    if name == "ddpm":
+        shutil.rmtree(folder / "diff_defense" / "diff_models")
+    elif name == "evaluation":
+        for made in ("banks", "results"):
+            shutil.rmtree(folder / "evaluate_MIAs" / made, ignore_errors=True)
+    else:
+        shutil.rmtree(folder / "final-all-models")
+
+
+def _comparable(folder: Path) -> dict[str, object]:
+    """Every file below but the seconds it took, which no two runs share."""
+    files: dict[str, object] = dict(files_below(folder))
+    for name, data in list(files.items()):
+        if name.endswith(".seconds.json") or "__pycache__" in name:
+            del files[name]
+        elif name.endswith("report.json"):
+            assert isinstance(data, bytes)
+            report = json.loads(data)
+            del report["seconds"]
+            files[name] = report
+    return files
+
+
+def test_a_run_goes_on_where_it_stopped(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    _forget(root / "digits", "ddpm")
+    miniature.shrink(root / "digits" / "configs" / "ddpm.yaml", {"training": {"total_steps": 2000}})
+    progress = root / "digits" / "diff_defense" / "diff_models" / "half.pt.progress"
+    process = served.start(root, *COMMANDS["ddpm"], output=tmp_path / "first")
+    while not progress.exists():
+        assert process.is_alive()
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    again = served.start(root, *COMMANDS["ddpm"], output=tmp_path / "second")
+    second = tmp_path / "second.stderr"
+    while not (second.exists() and "/2000" in second.read_text()):
+        assert again.is_alive()
+        time.sleep(0.01)
+    again.kill()
+    again.join()
+    first_shown = second.read_text().split("|")[2].split("/")[0]
+    assert int(first_shown) >= 2
