@@ -14,7 +14,7 @@ from common.defenses import DEFENSES
 from common.defenses.base import Task
 from common.errors import UserError
 from common.experiment import Experiment
-from common.models import MODELS, build_classifier
+from common.models import MODELS, Classifier, build_classifier
 from common.paths import DatasetFolder
 from common.training import Job, is_done
 
@@ -100,14 +100,16 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     defense = DEFENSES[options.defense]
     settings = config.load(folder.config(options.defense), defense.config)
     classifier_config = experiment.classifier_config
-    job = Job(
-        folder.classifier(model=options.model, defense=options.defense),
-        experiment.made_from(
-            defense=options.defense,
-            classifier={options.model: classifier_config.model_dump()[options.model]},
-            settings=settings.model_dump(),
-        ),
+    undefended = folder.classifier(model=options.model, defense="undefended")
+    made_from = experiment.made_from(
+        defense=options.defense,
+        classifier={options.model: classifier_config.model_dump()[options.model]},
+        settings=settings.model_dump(),
     )
+    if defense.needs_undefended:
+        folder.require(undefended, evaluation.training_command("undefended", options.model))
+        made_from["undefended"] = storage.file_sha256(undefended)
+    job = Job(folder.classifier(model=options.model, defense=options.defense), made_from)
     part = experiment.partition
     selections = {
         "validation": lambda: experiment.training_part(part.validation),
@@ -121,15 +123,23 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
         )
     if is_done(job):
         return
-    classifier = build_classifier(options.model, classifier_config, experiment.spec, seed=options.seed)
+
+    def new_classifier(seed: int) -> Classifier:
+        classifier = build_classifier(
+            options.model, classifier_config, experiment.spec, seed=seed, group_norm=defense.group_norm
+        )
+        return classifier.to(experiment.device)
+
     defense.train(
         Task(
             job=job,
             config=settings,
-            classifier=classifier.to(experiment.device),
+            new_classifier=new_classifier,
             members=experiment.training_part(part.members),
             reference=experiment.training_part(part.reference),
+            tuning_members=experiment.training_part(part.roles(len(part.members))["tuning"].members),
             selection=selections[settings.checkpoint_selection](),
+            undefended=undefended,
             seed=options.seed,
             device=experiment.device,
         )
@@ -174,7 +184,7 @@ def _override(settings: config.Config, options: argparse.Namespace, *names: str)
 
 def _parser(prog: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
-    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of every random draw (default: 0)")
     parser.add_argument("--device", choices=devices.CHOICES, default="auto", help="default: the best there is")
     return parser
 
@@ -182,6 +192,13 @@ def _parser(prog: str, description: str) -> argparse.ArgumentParser:
 def _add_defense(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--defense", choices=tuple(DEFENSES), required=True)
     parser.add_argument("--model", choices=MODELS, default="resnet", help="classifier family (default: resnet)")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be 0 … 2^32 - 1, not {value}")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -66,6 +66,12 @@ class ScheduleConfig(Strict):
     beta_1: Annotated[float, Field(gt=0, lt=1)]
     beta_T: Annotated[float, Field(gt=0, lt=1)]
 
+    @model_validator(mode="after")
+    def _betas_rise(self) -> "ScheduleConfig":
+        if self.beta_1 > self.beta_T:
+            raise ValueError(f"beta_1 ({self.beta_1}) must not exceed beta_T ({self.beta_T})")
+        return self
+
 
 class DDPMTraining(Strict):
     total_steps: Positive
@@ -98,7 +104,7 @@ class DiffenceConfig(Strict):
 
     num_candidates: Positive  # N
     step: Positive  # T of the paper: how far to noise
-    scenario: Literal[1, 2, 3]  # what the defender knows: members and non-members, members, neither
+    scenario: Annotated[int, Field(ge=1, le=3)]  # what the defender knows: members and non-members, members, neither
     noising: Literal["ddpm"]
     group_size: Positive  # samples purified and saved together
 
@@ -138,7 +144,7 @@ def load(path: Path, model: type[Config]) -> Config:
         content = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise UserError(f"{path} not found: every dataset folder needs it") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     return parse(content, model, source=str(path))
 
@@ -150,7 +156,8 @@ def parse(content: Any, model: type[Config], *, source: str) -> Config:
     except ValidationError as error:
         lines = [_mistake(dict(item)) for item in error.errors()]
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-        raise UserError(f"{source}: {count}\n" + "\n".join(f"  {line}" for line in lines)) from None
+        shown = [*lines[:20], f"and {len(lines) - 20} more"] if len(lines) > 20 else lines
+        raise UserError(f"{source}: {count}\n" + "\n".join(f"  {line}" for line in shown)) from None
 
 
 def _mistake(error: dict[str, Any]) -> str:
@@ -166,7 +173,7 @@ def _mistake(error: dict[str, Any]) -> str:
 
 def _looks_like_number(value: Any) -> bool:
     try:
-        return isinstance(value, str) and float(value) is not None
+        return isinstance(value, str) and "e" in value.lower() and float(value) is not None
     except ValueError:
         return False
 

@@ -16,13 +16,14 @@ from common import flags, rng, storage, training
 from common.config import DDPMConfig, DDPMTraining
 from common.datasets import to_float
 from common.diffusion import Denoiser, linear_alpha_bar, q_sample
+from common.errors import UserError
 from common.models.unet import UNet
 
 
 def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: int) -> None:
     """Train on images uint8 [N, C, H, W], which are on the device that trains."""
     recipe = config.training
-    unet = new_unet(config, channels=images.shape[1], seed=seed).to(images.device)
+    unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
     ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
     optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
     alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
@@ -52,7 +53,10 @@ def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: 
     )
 
 
-def new_unet(config: DDPMConfig, *, channels: int, seed: int) -> UNet:
+def new_unet(config: DDPMConfig, *, channels: int, image_size: int, seed: int) -> UNet:
+    halvings = len(config.unet.ch_mult) - 1
+    if image_size % 2**halvings:
+        raise UserError(f"configs/ddpm.yaml: images of size {image_size} cannot be halved {halvings} times (ch_mult)")
     with rng.global_draws(seed, "unet"):
         return UNet(config.unet, channels=channels, num_steps=config.schedule.T)
 

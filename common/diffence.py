@@ -55,6 +55,7 @@ def select(candidates: torch.Tensor, interval: Interval) -> torch.Tensor:
     Of the candidates with the raw label, the first whose phi is inside the interval; if there is none, the one whose
     phi is nearest to the interval's middle. The raw candidate has the raw label, so there always is one.
     """
+    _check_interval(interval)
     return _select(_phi_of_keepers(candidates), interval)
 
 
@@ -122,7 +123,7 @@ def _answered_phi(keepers: torch.Tensor, interval: Interval) -> np.ndarray:
 def _distance(members: np.ndarray, non_members: np.ndarray) -> float:
     """Jensen-Shannon distance between histograms over the non-members' range; infinite where it says nothing."""
     lo, hi = non_members.min(), non_members.max()
-    if not lo < hi:
+    if not hi - lo > BINS * np.spacing(max(abs(lo), abs(hi))):  # too narrow to be cut into bins
         return math.inf
     counts = [np.histogram(values, bins=BINS, range=(lo, hi))[0] for values in (members, non_members)]
     if counts[0].sum() == 0:  # no member falls into the bins: the published code's NaN, which it then prefers
@@ -156,25 +157,18 @@ class Diffence(nn.Module):
         batch_size: int = 256,
     ) -> None:
         super().__init__()
-        lo, hi = interval
-        if not lo <= hi or math.isinf(lo) != math.isinf(hi):
-            raise ValueError(f"interval must be two finite numbers lo <= hi, or EVERYWHERE, not {tuple(interval)}")
+        _check_interval(interval)
         if not 1 <= step <= denoiser.num_steps:
             raise ValueError(f"step must be 1 … {denoiser.num_steps}, the diffusion model's steps, not {step}")
         if num_candidates < 1 or batch_size < 1:
             raise ValueError(f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive")
         self.classifier = classifier
         self.denoiser = denoiser
-        self.interval = Interval(lo, hi)
+        self.interval = Interval(*interval)
         self.num_candidates = num_candidates
         self.step = step
         self.seed = seed
         self.batch_size = batch_size
-        self.eval()
-
-    def train(self, mode: bool = True) -> "Diffence":
-        """A fence only answers: batch norm and dropout stay in evaluation mode whatever the caller asks."""
-        return super().train(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         candidates = self.candidates(x)
@@ -182,11 +176,14 @@ class Diffence(nn.Module):
 
     @torch.no_grad()
     def candidates(self, x: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] in [0, 1] -> logits float32 [B, N + 1, K] on the CPU, the raw ones last.
+        """Images [B, C, H, W] in [0, 1] -> logits [B, N + 1, K] on the CPU, the raw ones last.
+
+        Puts classifier and diffusion model into evaluation mode, whatever the caller left them in.
 
         Raises ValueError where x is not such images or the classifier's logits are not finite.
         """
         _check_images(x)
+        self.eval()
         group = max(1, self.batch_size // self.num_candidates)
         return torch.cat([self._candidates(part) for part in x.split(group)])
 
@@ -202,12 +199,19 @@ class Diffence(nn.Module):
         return torch.cat([reconstructed, self._classify(x).unsqueeze(1)], dim=1)
 
     def _classify(self, images: torch.Tensor) -> torch.Tensor:
-        logits = self.classifier(images).float().cpu()
+        logits = self.classifier(images).cpu()
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits  # half precision has no business in phi
         if logits.ndim != 2 or len(logits) != len(images) or logits.shape[1] == 0:
             raise ValueError(f"the classifier answered {tuple(logits.shape)}, expected logits [{len(images)}, K]")
         if not torch.isfinite(logits).all():
             raise ValueError("the classifier answered NaN or infinite logits: there is no label to keep")
         return logits
+
+
+def _check_interval(interval: tuple[float, float]) -> None:
+    lo, hi = interval
+    if tuple(interval) != tuple(EVERYWHERE) and not -math.inf < lo <= hi < math.inf:
+        raise ValueError(f"interval must be two finite numbers lo <= hi, or EVERYWHERE, not {tuple(interval)}")
 
 
 def _check_images(x: torch.Tensor) -> None:

@@ -63,6 +63,10 @@ class Denoiser(nn.Module):
 
     def forward(self, x_s: torch.Tensor, *, step: int, to: int = 0, clip: bool = False) -> torch.Tensor:
         """One DDIM jump of x_s [B, C, H, W] from ``step`` to ``to``."""
+        if not 0 <= to < step <= self.num_steps:
+            raise ValueError(
+                f"a jump from step {step} to {to}: steps fall, from at most {self.num_steps} to at least 0"
+            )
         index = torch.full((len(x_s),), step - 1, dtype=torch.int64, device=x_s.device)
         eps = self.predict_noise(x_s, index)
         return ddim_step(x_s, eps, alpha_bar_from=self.alpha_bar[step], alpha_bar_to=self.alpha_bar[to], clip=clip)

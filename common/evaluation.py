@@ -19,6 +19,7 @@ from common import config, ddpm_training, diffence, models, storage
 from common.attacks import metrics, suite
 from common.attacks.answers import Answers
 from common.datasets import to_float
+from common.defenses import DEFENSES
 from common.diffence import Diffence, Interval
 from common.diffusion import Denoiser
 from common.errors import UserError
@@ -109,6 +110,7 @@ class Evaluation:
     fenced: Verdict
     bootstrap: metrics.Bootstrap
     counts: dict[str, dict[str, int]]
+    privacy: dict[str, float] | None
     inputs: dict[str, str]  # file -> sha256
     seconds: float
 
@@ -117,7 +119,8 @@ def evaluate(experiment: Experiment, settings: Settings) -> Evaluation:
     """Evaluate one classifier, alone and behind Diffence, on the held-out roles."""
     start = time.monotonic()
     require_inputs(experiment, settings)
-    banks = candidate_banks(experiment, settings)
+    defended = load_classifier(experiment, model=settings.model, defense=settings.defense)
+    banks = candidate_banks(experiment, settings, defended)
     tuning = banks["tuning"]
     interval = diffence.tune_interval(tuning.members, tuning.non_members, scenario=settings.fence.scenario)
     member = banks["final_test"].answers(None).member
@@ -131,17 +134,23 @@ def evaluate(experiment: Experiment, settings: Settings) -> Evaluation:
     files = _input_files(experiment, settings)
     inputs = {experiment.folder.shown(file): storage.file_sha256(file) for file in files}
     seconds = round(time.monotonic() - start, 1)
-    return Evaluation(experiment.folder.name, settings, without, fenced, bootstrap, counts, inputs, seconds)
+    return Evaluation(
+        experiment.folder.name, settings, without, fenced, bootstrap, counts, defended.privacy, inputs, seconds
+    )
 
 
 def require_inputs(experiment: Experiment, settings: Settings) -> None:
     """Raise UserError with the command that makes what is missing, before any work."""
     folder = experiment.folder
     folder.require(folder.partition, "python data_partition.py")
-    model = "" if settings.model == "resnet" else f" --model {settings.model}"
     classifier, *_ = _input_files(experiment, settings)
-    folder.require(classifier, f"python train_defense.py --defense {settings.defense}{model}")
+    folder.require(classifier, training_command(settings.defense, settings.model))
     folder.require(folder.ddpm, "python train_ddpm.py")
+
+
+def training_command(defense: str, model: str) -> str:
+    """What a user types to train a classifier."""
+    return f"python train_defense.py --defense {defense}" + ("" if model == "resnet" else f" --model {model}")
 
 
 def _input_files(experiment: Experiment, settings: Settings) -> list[Path]:
@@ -150,13 +159,31 @@ def _input_files(experiment: Experiment, settings: Settings) -> list[Path]:
     return [classifier, folder.ddpm, folder.ddpm_flags, folder.partition]
 
 
-def load_classifier(experiment: Experiment, *, model: str, defense: str) -> nn.Module:
-    """The trained classifier, as the attacker meets it, on the experiment's device."""
+@dataclass(frozen=True)
+class Defended:
+    """A trained classifier as its users, and the attacker, meet it, on the experiment's device."""
+
+    classifier: nn.Module
+    settings: dict[str, Any]  # of the defence
+    privacy: dict[str, float] | None  # what DP-SGD spent
+
+
+def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defended:
+    """Read a trained classifier. Its wrapper works with the settings it was trained with, where the file knows them."""
     path = experiment.folder.classifier(model=model, defense=defense)
-    classifier = models.build_classifier(model, experiment.classifier_config, experiment.spec, seed=experiment.seed)
+    kind = DEFENSES[defense]
     state = storage.load_checkpoint(path, expect={"state_dict": dict})
+    classifier = models.build_classifier(
+        model, experiment.classifier_config, experiment.spec, seed=experiment.seed, group_norm=kind.group_norm
+    )
     storage.load_weights(classifier.network, state["state_dict"], path=path)
-    return classifier.to(experiment.device).eval().requires_grad_(False)
+    if "made_from" in state:
+        settings = config.parse(state["made_from"]["settings"], kind.config, source=str(path))
+    else:
+        settings = config.load(experiment.folder.config(defense), kind.config)
+    wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed)
+    wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
+    return Defended(wrapped, settings.model_dump(), state.get("privacy"))
 
 
 def load_denoiser(experiment: Experiment) -> Denoiser:
@@ -176,11 +203,10 @@ def build_fence(
     return Diffence(classifier, denoiser, num_candidates=fence.num_candidates, step=fence.step, seed=experiment.seed)
 
 
-def candidate_banks(experiment: Experiment, settings: Settings) -> dict[str, Bank]:
+def candidate_banks(experiment: Experiment, settings: Settings, defended: Defended) -> dict[str, Bank]:
     """The bank of every role, read from disk where it is there and computed (and kept) where it is not."""
-    classifier = load_classifier(experiment, model=settings.model, defense=settings.defense)
-    fenced = build_fence(experiment, classifier, settings.fence)
-    store = BankStore(experiment, settings)
+    fenced = build_fence(experiment, defended.classifier, settings.fence)
+    store = BankStore(experiment, settings, defended)
     roles = experiment.partition.roles(settings.protocol.num_sample)
     parts = {
         role: (experiment.training_part(indices.members), experiment.test_part(indices.non_members))
@@ -205,13 +231,14 @@ class BankStore:
     Groups are fixed by position, so a group is always computed in the same batches and has the same bits.
     """
 
-    def __init__(self, experiment: Experiment, settings: Settings) -> None:
+    def __init__(self, experiment: Experiment, settings: Settings, defended: Defended) -> None:
         classifier, ddpm, flags, _ = _input_files(experiment, settings)
         self.group_size = settings.fence.group_size
         self.num_classes = experiment.spec.num_classes
         key = {
             "files": [storage.file_sha256(file) for file in (classifier, ddpm, flags)],
             "classifier": experiment.classifier_config.model_dump()[settings.model],
+            "defense": defended.settings,
             "fence": settings.fence.model_dump(exclude={"scenario"}),
             "seed": experiment.seed,
             "device": experiment.device.type,

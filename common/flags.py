@@ -43,9 +43,9 @@ def read(path: Path) -> tuple[UNetConfig, ScheduleConfig]:
         name, equals, value = line.removeprefix("--").partition("=")
         if equals:
             found[name].append(value)
-    mean_type = found.get("mean_type", ["epsilon"])
-    if mean_type != ["epsilon"]:
-        raise UserError(f"{path}: --mean_type={mean_type[0]}: only noise-predicting (epsilon) networks can be used")
+    others = [value for value in found["mean_type"] if value != "epsilon"]
+    if others:
+        raise UserError(f"{path}: --mean_type={others[0]}: only noise-predicting (epsilon) networks can be used")
     lists = {"ch_mult", "attn"}
     content: dict[str, dict[str, Any]] = {}
     for section, model in (("unet", UNetConfig), ("schedule", ScheduleConfig)):

@@ -11,7 +11,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -27,7 +27,7 @@ TEST_ORDER_SEED = 2000  # of the published code, for every dataset
 class PartitionFile(Strict):
     """data/partition.json"""
 
-    schema_version: Literal[1]
+    schema_version: Annotated[int, Field(ge=1, le=1)]
     dataset: str
     data_sha256: str
     permutation_source: str  # "seed 0", or the name of the file it was read from

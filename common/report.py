@@ -29,7 +29,7 @@ def write(experiment: Experiment, evaluation: Evaluation) -> str:
     pictures = {"roc.png": roc_picture(evaluation), "phi.png": phi_picture(evaluation)}
     for verdict, suffix in ((evaluation.without, ""), (evaluation.fenced, "_w_diffence")):
         target = experiment.folder.results(model=settings.model, defense=settings.defense + suffix)
-        storage.remove_leftovers(target.parent)
+        storage.remove_leftovers(target)
         with storage.staged_folder(target) as staging:
             storage.write_json(staging / "report.json", as_json(experiment, evaluation, verdict))
             storage.write_text(staging / "report.txt", text)
@@ -64,6 +64,7 @@ def as_json(experiment: Experiment, evaluation: Evaluation, verdict: Verdict) ->
         "raw_answer_rate": verdict.raw_answer_rate,
         "protocols": {"held_out": {"attacks": attacks, "best": best}},
         "counts": evaluation.counts,
+        "privacy": evaluation.privacy,
         "config": {"diffence": settings.fence.model_dump(), "evaluation": settings.protocol.model_dump()},
         "seed": experiment.seed,
         "versions": _versions(),
@@ -100,11 +101,13 @@ def table(evaluation: Evaluation) -> str:
     settings, without, fenced = evaluation.settings, evaluation.without, evaluation.fenced
     counts = evaluation.counts["final_test"]
     fence = settings.fence
+    privacy = evaluation.privacy
     lines = [
         f"{evaluation.dataset}, {settings.defense} ({settings.model}), held-out protocol: "
         f"{counts['members']} members and {counts['non_members']} non-members in the final test",
         f"Diffence: N = {fence.num_candidates}, T = {fence.step}, scenario {fence.scenario}, "
         f"interval of phi {_interval(fenced)}",
+        *([f"DP-SGD: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}"] if privacy else []),
         "",
         f"{'':<28}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
         f"{'attack':<28}" + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2 + "AUC [95 %, paired]",

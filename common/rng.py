@@ -28,8 +28,13 @@ def torch_generator(*parts: Part) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
+def device_generator(device: torch.device) -> torch.Generator:
+    """A generator on the device, for libraries that draw there; to be seeded by name before each use."""
+    return torch.Generator(device)
+
+
 def numpy_generator(*parts: Part) -> np.random.Generator:
-    return np.random.default_rng(derive_seed(*parts))
+    return np.random.Generator(np.random.Philox(key=derive_seed(*parts)))
 
 
 @contextmanager
@@ -42,21 +47,20 @@ def global_draws(*parts: Part) -> Iterator[None]:
 
 
 def sample_key(image: torch.Tensor) -> bytes:
-    """The identity of a sample: a digest of its pixels as float32, [C, H, W] in [0, 1].
+    """The identity of a sample: a digest of its pixels rounded to 8 bits; [C, H, W] in [0, 1].
 
     Identity by content makes a deployed fence answer a repeated query with the same answer, so averaging over
     repetitions gives an attacker nothing, and it makes an evaluation and a deployment the same computation.
     """
-    pixels = image.detach().to("cpu", torch.float32).contiguous().numpy() + 0.0  # -0.0 becomes 0.0
+    pixels = (image.detach().float() * 255).round().to("cpu", torch.uint8).contiguous().numpy()
     return hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
 
 
 def candidate_noise(keys: list[bytes], count: int, shape: torch.Size, *, seed: int) -> torch.Tensor:
     """Standard normal noise [B, count, *shape]; that of candidate j of sample i depends on (seed, keys[i], j) alone."""
-    noise = torch.empty(len(keys), count, *shape)
-    generator = torch.Generator()
+    noise = np.empty((len(keys), count, *shape), dtype=np.float32)
     for row, key in zip(noise, keys, strict=True):
         for j in range(count):
-            generator.manual_seed(derive_seed(seed, "candidate noise", key, j))
-            torch.randn(shape, generator=generator, out=row[j])
-    return noise
+            # numpy, because torch's generator on the CPU keeps only 32 bits of a seed: some samples would share noise
+            numpy_generator(seed, "candidate noise", key, j).standard_normal(dtype=np.float32, out=row[j])
+    return torch.from_numpy(noise)

@@ -21,7 +21,8 @@ def steps(folder: DatasetFolder, defenses: list[str]) -> Iterator[list[str]]:
     if not folder.partition.is_file():
         yield ["data_partition.py"]
     yield ["train_ddpm.py"]
-    for defense in defenses:
+    needed = {"undefended"} if any(DEFENSES[name].needs_undefended for name in defenses) else set()
+    for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
         yield ["train_defense.py", "--defense", defense]
 
 

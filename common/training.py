@@ -112,7 +112,8 @@ def run_rounds(
     kept:   what of the trained things goes into the checkpoint
     score:  where given, the round with the greatest score is the one kept (the first of equal ones), else the last
     """
-    storage.remove_leftovers(job.path.parent)
+    for path in (job.path, job.progress_path):
+        storage.remove_leftovers(path)
     start = time.monotonic()
     done, history, best, before = _resume(job, stateful)
     with tqdm(total=rounds * steps_per_round, initial=done * steps_per_round, unit="step", desc=job.path.name) as bar:
@@ -185,15 +186,20 @@ def batches(data: Labelled, batch_size: int, *, generator: torch.Generator) -> I
 
 
 @torch.no_grad()
-def accuracy(classifier: nn.Module, data: Labelled, *, batch_size: int = 1000) -> float:
-    """Fraction of labels that are the classifier's argmax, in evaluation mode; the mode is put back afterwards."""
-    was_training = classifier.training
+def answer(classifier: nn.Module, images: torch.Tensor, *, batch_size: int = 1000) -> torch.Tensor:
+    """Logits [n, K] of uint8 images [n, C, H, W], in evaluation mode."""
     classifier.eval()
-    correct = 0
-    for images, labels in zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True):
-        correct += int((classifier(to_float(images)).argmax(dim=1) == labels).sum())
-    classifier.train(was_training)
-    return correct / len(data)
+    return torch.cat([classifier(to_float(part)) for part in images.split(batch_size)])
+
+
+def accuracy(classifier: nn.Module, data: Labelled) -> float:
+    """Fraction of labels that are the classifier's argmax, in evaluation mode."""
+    return float((answer(classifier, data.images).argmax(dim=1) == data.labels).double().mean())
+
+
+def selection_score(classifier: nn.Module, selection: Labelled | None) -> Callable[[], float] | None:
+    """The accuracy that picks the epoch, or None where the last one is kept."""
+    return None if selection is None else lambda: accuracy(classifier, selection)
 
 
 def adam(parameters: Any, config: TrainingConfig) -> torch.optim.Adam:
@@ -244,6 +250,6 @@ def train_classifier(
         steps_per_round=num_batches(len(data), config.batch_size),
         stateful={"classifier": classifier, "optimizer": optimizer},
         train_round=train_epoch,
-        score=None if selection is None else lambda: accuracy(classifier, selection),
+        score=selection_score(classifier, selection),
         kept=lambda: {"state_dict": classifier.get_submodule("network").state_dict()},
     )

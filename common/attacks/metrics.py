@@ -25,7 +25,9 @@ def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
     """The t for which "member if score >= t" has the greatest balanced accuracy; of equal ones the greatest t."""
     _check(scores, member)
     fpr, tpr, thresholds = roc_curve(member, scores, drop_intermediate=False)
-    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])  # the first is infinity: nobody is a member
+    members, others = int(member.sum()), int((~member).sum())
+    gain = np.rint(tpr * members) * others - np.rint(fpr * others) * members  # in whole numbers, so that ties are ties
+    return float(thresholds[1:][np.argmax(gain[1:])])  # the first threshold is infinity: nobody is a member
 
 
 def balanced_accuracy(scores: np.ndarray, member: np.ndarray, threshold: float) -> float:
@@ -80,6 +82,7 @@ class Bootstrap:
 
     def aucs(self, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
         """The AUC of every resample, float64 [B], by counting pairs."""
+        _check(scores, member)
         ours, theirs = scores[member][:, None], scores[~member][None, :]
         wins = (ours > theirs) + 0.5 * (ours == theirs)  # [members, non-members]
         pairs = self.member_counts.shape[1] * self.non_member_counts.shape[1]
@@ -87,6 +90,7 @@ class Bootstrap:
 
     def tprs(self, scores: np.ndarray, member: np.ndarray, fprs: np.ndarray) -> np.ndarray:
         """TPR at each FPR of a grid [F], by the step-wise ROC curve of every resample: float64 [B, F]."""
+        _check(scores, member)
         cuts = np.unique(scores)[::-1]  # thresholds from strict to lax
         above = [
             _share_at_or_above(scores[kind], counts, cuts)

@@ -1,7 +1,6 @@
 """The NN attack of the published evaluation (after Nasr et al., S&P 2019): it sees answer, label and loss."""
 
 import copy
-import itertools
 
 import numpy as np
 import torch
@@ -11,36 +10,27 @@ from common import rng
 from common.attacks import metrics
 from common.attacks.answers import Answers
 from common.config import NNAttackConfig
+from common.models.mlp import initialise, relu_stack
 
 
 class AttackNet(nn.Module):
-    """Probabilities [B, C], one-hot labels [B, C] and losses [B, 1] -> membership estimate [B] in (0, 1)."""
+    """Probabilities [B, C], one-hot labels [B, C] and losses [B, 1] -> logit [B] of the membership estimate."""
 
-    def __init__(self, num_classes: int, *, generator: torch.Generator) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.answer = _relu_stack(num_classes, 1024, 512, 64)
-        self.label = _relu_stack(num_classes, 128, 64)
-        self.loss = _relu_stack(1, num_classes, 64)
-        self.combined = nn.Sequential(_relu_stack(192, 256, 128, 64), nn.Linear(64, 1))
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
-                nn.init.zeros_(module.bias)
+        self.answer = relu_stack(num_classes, 1024, 512, 64)
+        self.label = relu_stack(num_classes, 128, 64)
+        self.loss = relu_stack(1, num_classes, 64)
+        self.combined = nn.Sequential(relu_stack(192, 256, 128, 64), nn.Linear(64, 1))
+        initialise(self)
 
     def forward(self, answer: torch.Tensor, label: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
         h = torch.cat([self.answer(answer), self.label(label), self.loss(loss)], dim=1)
-        return torch.sigmoid(self.combined(h))[:, 0]
-
-
-def _relu_stack(*sizes: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for size_in, size_out in itertools.pairwise(sizes):
-        layers += [nn.Linear(size_in, size_out), nn.ReLU()]
-    return nn.Sequential(*layers)
+        return self.combined(h)[:, 0]
 
 
 class NNAttack:
-    """A fitted network; it says member where its estimate is at least 1/2, so scores are shifted by that."""
+    """A fitted network; it says member where its estimate is at least 1/2, which is where the logit is at least 0."""
 
     def __init__(self, net: AttackNet) -> None:
         self.net = net
@@ -48,7 +38,7 @@ class NNAttack:
     @torch.no_grad()
     def scores(self, answers: Answers) -> np.ndarray:
         """float64 [n], at least 0 where the attack says member."""
-        return self.net(*_features(answers)).double().numpy() - 0.5
+        return self.net(*_features(answers)).double().numpy()
 
 
 def fit(answers: Answers, config: NNAttackConfig, *, seed: int) -> NNAttack:
@@ -57,13 +47,14 @@ def fit(answers: Answers, config: NNAttackConfig, *, seed: int) -> NNAttack:
     training, validation = answers[~chosen], answers[chosen]
     features = _features(training)
     member = torch.from_numpy(training.member).float()
-    net = AttackNet(answers.logits.shape[1], generator=rng.torch_generator(seed, "attack net"))
+    with rng.global_draws(seed, "attack net"):
+        net = AttackNet(answers.logits.shape[1])
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [config.decay_epoch], gamma=0.1)
     best_auc, best_weights = -1.0, net.state_dict()
     for epoch in range(config.epochs):
         for batch in _balanced_batches(training.member, config.batch_size, seed=seed, epoch=epoch):
-            estimate = net(*(feature[batch] for feature in features))
+            estimate = net(*(feature[batch] for feature in features)).sigmoid()
             loss = nn.functional.mse_loss(estimate, member[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -7,7 +7,7 @@ modified entropy.
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import entr, log_softmax, softmax
+from scipy.special import entr, logsumexp, softmax
 
 LOG_FLOOR = 1e-30  # logarithms of the modified entropy are taken of no less than this
 
@@ -18,8 +18,13 @@ def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """log p_y, the negative cross-entropy: where p_y rounds to 1, it still tells apart what confidence does not."""
-    return _of_label(log_softmax(logits, axis=1), labels)
+    """log p_y, the negative cross-entropy, as -log(1 + sum over i != y of exp(z_i - z_y)).
+
+    So written it still tells answers apart whose p_y rounds to 1, as the most confident members' does.
+    """
+    others = logits.copy()
+    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
+    return -np.logaddexp(0, logsumexp(others, axis=1) - _of_label(logits, labels))
 
 
 def entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

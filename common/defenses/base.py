@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from common.config import TrainingConfig
 from common.models import Classifier
@@ -17,15 +19,32 @@ class Task:
 
     job: Job
     config: Any  # an instance of the defence's configuration model
-    classifier: Classifier  # with its initial weights
+    new_classifier: Callable[[int], Classifier]  # with initial weights drawn from a seed
     members: Labelled
     reference: Labelled
+    tuning_members: Labelled  # members whose answers no attack is fitted to or scored on
     selection: Labelled | None  # for choosing the epoch; None keeps the last
+    undefended: Path  # the undefended classifier's checkpoint, for defences that need it
     seed: int
     device: torch.device
 
 
+def unwrapped(classifier: nn.Module, state: dict[str, Any], config: Any, *, seed: int) -> nn.Module:
+    """The classifier itself: the defence is in its weights."""
+    return classifier
+
+
 @dataclass(frozen=True)
 class Defense:
+    """config:            the model of its YAML
+    train:             leaves the job's checkpoint behind
+    wrap:              (classifier, checkpoint, config, seed) -> the classifier as it answers its users
+    group_norm:        the classifier has GroupNorm where others have BatchNorm
+    needs_undefended:  it protects the undefended classifier, which must be trained before
+    """
+
     config: type[TrainingConfig]
     train: Callable[[Task], None]
+    wrap: Callable[..., nn.Module] = unwrapped
+    group_norm: bool = False
+    needs_undefended: bool = False

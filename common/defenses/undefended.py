@@ -6,7 +6,8 @@ from common.training import train_classifier
 
 
 def train(task: Task) -> None:
-    train_classifier(task.job, task.classifier, task.members, task.config, selection=task.selection, seed=task.seed)
+    classifier = task.new_classifier(task.seed)
+    train_classifier(task.job, classifier, task.members, task.config, selection=task.selection, seed=task.seed)
 
 
 DEFENSE = Defense(config=TrainingConfig, train=train)

@@ -30,11 +30,23 @@ class Classifier(nn.Module):
         return self.network((x - self.mean) / self.std)
 
 
-def build_classifier(model: str, config: ClassifierConfig, spec: DatasetSpec, *, seed: int) -> Classifier:
-    """A classifier with initial weights drawn from the seed."""
+def build_classifier(
+    model: str, config: ClassifierConfig, spec: DatasetSpec, *, seed: int, group_norm: bool = False
+) -> Classifier:
+    """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm(min(32, C), C)."""
     options = getattr(config, model)
     with rng.global_draws(seed, "classifier", model):
         network = ResNet(
             channels=spec.channels, num_classes=spec.num_classes, width=options.width, blocks=options.blocks
         )
+    if group_norm:
+        replace_batch_norm(network)
     return Classifier(network, mean=spec.mean, std=spec.std)
+
+
+def replace_batch_norm(network: nn.Module) -> None:
+    """Put GroupNorm(min(32, C), C) in the place of each BatchNorm, as Opacus does: it does not mix samples."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.GroupNorm(min(32, child.num_features), child.num_features))

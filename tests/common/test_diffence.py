@@ -152,14 +152,22 @@ def test_scenario_1_refuses_known_samples_that_do_not_overlap():
         diffence.tune_interval(members, non_members, scenario=1)
 
 
+@pytest.mark.parametrize("non_members", [[0.5, 0.8, 1.1, 1.5], [0.5, 0.5, 0.5, 0.5]])
+def test_scenario_1_prefers_no_interval_whose_histograms_say_nothing(non_members):
+    """No member falls among the non-members, or these are all alike: the published code's NaN, never a distance."""
+    known, others = (torch.tensor([[confident(phi)] for phi in phis]) for phis in ([0.1, 9.0, 9.5, 8.0], non_members))
+    with pytest.raises(UserError, match="no interval"):
+        diffence.tune_interval(known, others, scenario=1)
+
+
 def test_scenario_2_is_the_least_and_the_mean_phi_of_the_members_that_keep_their_label():
     members = torch.tensor(
         [
             [confident(4.0), confident(50.0, label=1), confident(2.0)],  # the second changes the label
-            [confident(1.0, label=1), confident(7.0, label=1), confident(6.0, label=1)],
+            [confident(1.0, label=1), confident(12.0, label=1), confident(6.0, label=1)],
         ]
     )
-    assert diffence.tune_interval(members, torch.empty(0, 3, 2), scenario=2) == pytest.approx((1.0, 4.0))
+    assert diffence.tune_interval(members, torch.empty(0, 3, 2), scenario=2) == pytest.approx((1.0, 5.0))
 
 
 def test_scenario_3_accepts_the_first_candidate_that_keeps_the_label():

@@ -1,0 +1,137 @@
+"""Adversarial regularisation (Nasr, Shokri, Houmansadr, CCS 2018): train against an inference net that guesses members.
+
+An epoch is (batches // 2) rounds of 26 batches for the inference net and 2 for the classifier, which makes it
+about as dear as ten plain epochs: 26 batches of members and as many of non-members are answered in each round.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from common import rng, training
+from common.config import NonNegativeFloat, Positive, PositiveFloat, TrainingConfig
+from common.datasets import to_float
+from common.defenses.base import Defense, Task
+from common.models.mlp import initialise, relu_stack
+from common.training import Labelled, answer
+
+
+class AdvRegConfig(TrainingConfig):
+    alpha: NonNegativeFloat  # weight of the inference net's gain in the classifier's loss
+    inference_batches: Positive  # of the inference net, in each round
+    classifier_batches: Positive  # of the classifier, in each round
+    inference_learning_rate: PositiveFloat
+    first_passes: Positive  # of the inference net over its data, after one plain epoch of the classifier
+
+
+class InferenceNet(nn.Module):
+    """Logits [B, C] and one-hot labels [B, C] -> membership estimate [B] in (0, 1)."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.answer = relu_stack(num_classes, 1024, 512, 64)
+        self.label = relu_stack(num_classes, 128, 64)
+        self.combined = nn.Sequential(relu_stack(128, 512, 256, 128, 64), nn.Linear(64, 1))
+        initialise(self)
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        h = torch.cat([self.answer(logits), self.label(one_hot)], dim=1)
+        return torch.sigmoid(self.combined(h))[:, 0]
+
+
+def classifier_loss(logits: torch.Tensor, labels: torch.Tensor, net: InferenceNet, *, alpha: float) -> torch.Tensor:
+    """CE + alpha (mean h - 0.5), h being the inference net's estimate that these members are members."""
+    return F.cross_entropy(logits, labels) + alpha * (net(logits, labels).mean() - 0.5)
+
+
+def inference_loss(
+    net: InferenceNet, member: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Mean squared error of the estimates; (logits, labels) of members, whose target is 1, and of non-members, 0."""
+    estimates = [net(*member), net(*other)]
+    return F.mse_loss(torch.cat(estimates), torch.cat([torch.ones_like(estimates[0]), torch.zeros_like(estimates[1])]))
+
+
+class _Trainer:
+    """The classifier and its adversary, and one epoch of their game."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.config = task, task.config
+        self.classifier = task.new_classifier(task.seed)
+        num_classes = self.classifier(to_float(task.members.images[:2])).shape[1]
+        with rng.global_draws(task.seed, "inference net"):
+            self.net = InferenceNet(num_classes).to(task.device)
+        self.optimizer = training.adam(self.classifier.parameters(), self.config)
+        self.net_optimizer = torch.optim.Adam(self.net.parameters(), lr=self.config.inference_learning_rate)
+
+    def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+        task, config = self.task, self.config
+        batches = list(
+            training.shuffled_batches(
+                len(task.members), config.batch_size, generator=rng.torch_generator(task.seed, "batches", epoch)
+            )
+        )
+        draws = rng.torch_generator(task.seed, "inference batches", epoch)
+        losses = []
+        if epoch == 0:
+            losses = [self._classifier_step(batch, alpha=0.0, bar=bar) for batch in batches]
+            inference = self._inference_steps(config.first_passes * len(batches), draws)
+        else:
+            for start in range(0, len(batches), config.classifier_batches):
+                inference = self._inference_steps(config.inference_batches, draws)
+                for batch in batches[start : start + config.classifier_batches]:
+                    losses.append(self._classifier_step(batch, alpha=config.alpha, bar=bar))
+        return {"loss": sum(losses) / len(losses), "inference_loss": inference}
+
+    def _classifier_step(self, batch: torch.Tensor, *, alpha: float, bar: tqdm) -> float:
+        self.classifier.train()
+        there = batch.to(self.task.device)
+        images, labels = to_float(self.task.members.images[there]), self.task.members.labels[there]
+        loss = classifier_loss(self.classifier(images), labels, self.net, alpha=alpha)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        bar.update()
+        return loss.item()
+
+    def _inference_steps(self, count: int, draws: torch.Generator) -> float:
+        """Steps of the inference net on answers of the classifier, which stays as it is and gets no gradient."""
+        sides = [self._answers(part, count, draws) for part in (self.task.members, self.task.reference)]
+        total = 0.0
+        for member, other in zip(*sides, strict=True):
+            loss = inference_loss(self.net, member, other)
+            self.net_optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.net_optimizer.step()
+            total += loss.item()
+        return total / count
+
+    def _answers(self, part: Labelled, count: int, draws: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """``count`` random batches of (logits, labels). The classifier answers each drawn sample once."""
+        drawn = torch.randint(len(part), (count, self.config.batch_size), generator=draws).to(self.task.device)
+        unique, position = drawn.unique(return_inverse=True)
+        logits = answer(self.classifier, part.images[unique])
+        return [(logits[at], part.labels[rows]) for at, rows in zip(position, drawn, strict=True)]
+
+
+def train(task: Task) -> None:
+    trainer = _Trainer(task)
+    training.run_rounds(
+        task.job,
+        rounds=task.config.epochs,
+        steps_per_round=training.num_batches(len(task.members), task.config.batch_size),
+        stateful={
+            "classifier": trainer.classifier,
+            "optimizer": trainer.optimizer,
+            "net": trainer.net,
+            "net_optimizer": trainer.net_optimizer,
+        },
+        train_round=trainer.train_epoch,
+        score=training.selection_score(trainer.classifier, task.selection),
+        kept=lambda: {"state_dict": trainer.classifier.network.state_dict()},
+    )
+
+
+DEFENSE = Defense(config=AdvRegConfig, train=train)

@@ -1,0 +1,143 @@
+"""DP-SGD (Abadi et al., CCS 2016) with Opacus: clipped per-sample gradients, Gaussian noise, Poisson-sampled batches.
+
+Normalisation layers must not mix samples, so BatchNorm gives way to GroupNorm before the optimiser is made. The privacy
+spent is computed by Opacus's accountant and stored in the checkpoint.
+"""
+
+from typing import Annotated
+
+import torch
+from opacus import GradSampleModule
+from opacus.accountants import RDPAccountant
+from opacus.accountants.utils import get_noise_multiplier
+from opacus.optimizers import DPOptimizer
+from opacus.utils.uniform_sampler import UniformWithReplacementSampler
+from pydantic import Field, model_validator
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from common import rng, training
+from common.config import Positive, PositiveFloat, TrainingConfig
+from common.datasets import to_float
+from common.defenses.base import Defense, Task
+
+
+class DPSGDConfig(TrainingConfig):
+    """batch_size is the expected size of a Poisson-sampled batch."""
+
+    max_grad_norm: PositiveFloat  # clipping bound of a sample's gradient
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    target_epsilon: PositiveFloat | None  # the noise is chosen to reach this, or
+    noise_multiplier: PositiveFloat | None  # given: its standard deviation over max_grad_norm
+    physical_batch: Positive  # samples whose gradients are held at once; bounds memory, changes nothing else
+
+    @model_validator(mode="after")
+    def _one_of_noise_and_epsilon(self) -> "DPSGDConfig":
+        if (self.target_epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("give either target_epsilon or noise_multiplier, and null for the other")
+        return self
+
+
+def noise_multiplier(config: DPSGDConfig, *, members: int) -> float:
+    """The configured one, or the least that spends no more than the target epsilon in all epochs."""
+    if config.noise_multiplier is not None:
+        return config.noise_multiplier
+    return get_noise_multiplier(
+        target_epsilon=config.target_epsilon,
+        target_delta=config.delta,
+        sample_rate=sample_rate(config, members=members),
+        steps=config.epochs * steps_per_epoch(config, members=members),
+        accountant="rdp",
+    )
+
+
+def sample_rate(config: DPSGDConfig, *, members: int) -> float:
+    return min(1.0, config.batch_size / members)
+
+
+def steps_per_epoch(config: DPSGDConfig, *, members: int) -> int:
+    return training.num_batches(members, config.batch_size)
+
+
+def epsilon(config: DPSGDConfig, *, members: int, steps: int) -> float:
+    """Spent after so many steps, at the configured delta (Renyi accounting, Mironov et al. 2019)."""
+    accountant = RDPAccountant()
+    accountant.history = [(noise_multiplier(config, members=members), sample_rate(config, members=members), steps)]
+    return float(accountant.get_epsilon(config.delta))
+
+
+class Trainer:
+    """The classifier with per-sample gradients, its private optimiser, and one epoch."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.config = task, task.config
+        self.members = len(task.members)
+        self.classifier = task.new_classifier(task.seed)
+        self.module = GradSampleModule(self.classifier)
+        self.noise = rng.device_generator(task.device)
+        self.optimizer = DPOptimizer(
+            training.adam(self.module.parameters(), self.config),
+            noise_multiplier=noise_multiplier(self.config, members=self.members),
+            max_grad_norm=self.config.max_grad_norm,
+            expected_batch_size=self.config.batch_size,
+            generator=self.noise,
+        )
+
+    def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+        self.module.train()
+        self.noise.manual_seed(rng.derive_seed(self.task.seed, "privacy noise", epoch))
+        sampler = UniformWithReplacementSampler(
+            num_samples=self.members,
+            sample_rate=sample_rate(self.config, members=self.members),
+            generator=rng.torch_generator(self.task.seed, "batches", epoch),
+            steps=steps_per_epoch(self.config, members=self.members),
+        )
+        total = 0.0
+        for indices in sampler:
+            total += self.step(torch.tensor(indices, dtype=torch.int64, device=self.task.device))
+            bar.update()
+        return {"loss": total / (sampler.steps * self.config.batch_size)}
+
+    def step(self, indices: torch.Tensor) -> float:
+        """One noisy step on a batch of any size, none included; the sum of its samples' losses."""
+        total = 0.0
+        parts = indices.split(self.config.physical_batch)
+        for position, part in enumerate(parts):
+            self.optimizer.signal_skip_step(do_skip=position < len(parts) - 1)
+            self.optimizer.zero_grad(set_to_none=True)
+            if len(part):
+                logits = self.module(to_float(self.task.members.images[part]))
+                loss = F.cross_entropy(logits, self.task.members.labels[part])
+                loss.backward()
+                total += loss.item() * len(part)
+            else:  # Poisson sampling drew nobody: the step is noise alone
+                for parameter in self.module.parameters():
+                    parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
+            self.optimizer.step()
+        return total
+
+
+def train(task: Task) -> None:
+    config: DPSGDConfig = task.config
+    trainer = Trainer(task)
+    members = len(task.members)
+    steps = config.epochs * steps_per_epoch(config, members=members)
+    privacy = {
+        "epsilon": epsilon(config, members=members, steps=steps),  # of the whole run, whichever epoch is kept
+        "delta": config.delta,
+        "noise_multiplier": noise_multiplier(config, members=members),
+        "max_grad_norm": config.max_grad_norm,
+    }
+    training.run_rounds(
+        task.job,
+        rounds=config.epochs,
+        steps_per_round=steps_per_epoch(config, members=members),
+        stateful={"classifier": trainer.classifier, "optimizer": trainer.optimizer},
+        train_round=trainer.train_epoch,
+        score=training.selection_score(trainer.classifier, task.selection),
+        kept=lambda: {"state_dict": trainer.classifier.network.state_dict(), "privacy": privacy},
+    )
+    print(f"privacy spent: epsilon {privacy['epsilon']:.3g} at delta {config.delta:g}")
+
+
+DEFENSE = Defense(config=DPSGDConfig, train=train, group_norm=True)

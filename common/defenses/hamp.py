@@ -1,0 +1,99 @@
+"""HAMP (Chen, Pattabiraman, NDSS 2024): train on uncertain labels, reward uncertain answers, and hide the rest.
+
+The test-time modification replaces the values of an answer by those of an answer to random pixels, keeping their order.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from common import rng
+from common.config import NonNegativeFloat, TrainingConfig
+from common.defenses.base import Defense, Task
+from common.training import train_classifier
+
+STEP = 0.01  # in which the true class's share of a soft label is lowered
+
+
+class HampConfig(TrainingConfig):
+    gamma: Annotated[float, Field(ge=0, lt=1)]  # entropy of the soft labels, as a share of the greatest one
+    alpha: NonNegativeFloat  # weight of the answers' entropy
+    kl_reduction: Literal["batchmean", "mean"]  # mean over samples, or (as published) over samples and classes
+    test_time_modification: bool
+
+
+def true_class_share(num_classes: int, gamma: float) -> float:
+    """The greatest p, in steps of 0.01, for which [p, rest spread evenly] has entropy >= gamma log K."""
+    for hundredths in range(99, 0, -1):
+        p = hundredths * STEP
+        rest = (1 - p) / (num_classes - 1)
+        if -p * math.log(p) - (1 - p) * math.log(rest) >= gamma * math.log(num_classes) and p >= rest:
+            return p
+    return 1 / num_classes  # gamma asks for more than steps of 0.01 give: the uniform label
+
+
+def soft_labels(labels: torch.Tensor, *, num_classes: int, gamma: float) -> torch.Tensor:
+    """Labels [B] -> probabilities [B, K]."""
+    p = true_class_share(num_classes, gamma)
+    spread = torch.full((len(labels), num_classes), (1 - p) / (num_classes - 1), device=labels.device)
+    return spread.scatter(1, labels[:, None], p)
+
+
+def hamp_loss(logits: torch.Tensor, labels: torch.Tensor, config: HampConfig) -> torch.Tensor:
+    """KL(soft label || answer) - alpha * mean entropy of the answers; logits [B, K], labels [B]."""
+    target = soft_labels(labels, num_classes=logits.shape[1], gamma=config.gamma)
+    log_p = logits.log_softmax(dim=1)
+    entropy = -(log_p.exp() * log_p).sum(dim=1).mean()
+    return F.kl_div(log_p, target, reduction=config.kl_reduction) - config.alpha * entropy
+
+
+class HampOutput(nn.Module):
+    """Answers with the sorted logits of a random image, put in the order of the classifier's own logits.
+
+    The random image of a sample is named by the sample and the seed. The ranking, and so the label, is kept.
+    """
+
+    def __init__(self, classifier: nn.Module, *, seed: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.seed = seed
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
+        order = self.classifier(x).argsort(dim=1, descending=True, stable=True)  # of equal logits the first class
+        values = self.classifier(self._random_images(x)).sort(dim=1, descending=True).values
+        second = values[:, 1] if values.shape[1] > 1 else torch.full_like(values[:, 0], -math.inf)
+        above = torch.nextafter(second, torch.full_like(second, math.inf))
+        top = values[:, 0].maximum(above)  # a tie at the top could hand the label to an earlier class
+        values = torch.cat([top[:, None], values[:, 1:]], dim=1)
+        return torch.empty_like(values).scatter(1, order, values)
+
+    def _random_images(self, x: torch.Tensor) -> torch.Tensor:
+        images = [
+            torch.rand(image.shape, generator=rng.torch_generator(self.seed, "hamp", rng.sample_key(image)))
+            for image in x
+        ]
+        return torch.stack(images).to(x)
+
+
+def wrap(classifier: nn.Module, state: dict[str, Any], config: HampConfig, *, seed: int) -> nn.Module:
+    return HampOutput(classifier, seed=seed) if config.test_time_modification else classifier
+
+
+def train(task: Task) -> None:
+    train_classifier(
+        task.job,
+        task.new_classifier(task.seed),
+        task.members,
+        task.config,
+        selection=task.selection,
+        seed=task.seed,
+        loss=lambda logits, labels, indices, epoch: hamp_loss(logits, labels, task.config),
+    )
+
+
+DEFENSE = Defense(config=HampConfig, train=train, wrap=wrap)

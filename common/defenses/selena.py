@@ -1,0 +1,94 @@
+"""SELENA (Tang et al., USENIX Security 2022): distil teachers that each answer only for samples they never saw."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import model_validator
+from torch.nn import functional as F
+
+from common import rng, storage, training
+from common.config import Positive, TrainingConfig
+from common.defenses.base import Defense, Task
+from common.training import Job, Labelled, answer, train_classifier
+
+
+class SelenaConfig(TrainingConfig):
+    teachers: Positive  # K
+    left_out: Positive  # L, the teachers that never see a given member
+    soft_labels: Literal["probabilities", "logits"]  # what is averaged over them; logits as in the published code
+
+    @model_validator(mode="after")
+    def _some_teacher_sees_each_member(self) -> "SelenaConfig":
+        if self.left_out >= self.teachers:
+            raise ValueError(f"left_out ({self.left_out}) must be smaller than teachers ({self.teachers})")
+        return self
+
+
+def left_out(members: int, config: SelenaConfig, *, seed: int) -> np.ndarray:
+    """bool [members, K]: which teachers never see a member, L of each row; numpy's legacy generator as published."""
+    generator = np.random.RandomState(seed % 2**32)
+    unseen = np.zeros((members, config.teachers), dtype=bool)
+    for row in unseen:
+        row[generator.choice(config.teachers, config.left_out, replace=False)] = True
+    return unseen
+
+
+def train(task: Task) -> None:
+    config: SelenaConfig = task.config
+    unseen = torch.from_numpy(left_out(len(task.members), config, seed=task.seed))
+    for index in range(config.teachers):
+        train_teacher(task, index, unseen[:, index])
+    targets = distillation_targets(task, unseen)
+    train_classifier(
+        task.job,
+        task.new_classifier(task.seed),
+        task.members,
+        config,
+        selection=task.selection,
+        seed=task.seed,
+        loss=lambda logits, labels, indices, epoch: F.cross_entropy(logits, targets[indices]),
+    )
+
+
+def teacher_job(task: Task, index: int) -> Job:
+    """A teacher's own job: it does not depend on how the teachers' answers are used afterwards."""
+    settings = {key: value for key, value in task.job.made_from["settings"].items() if key != "soft_labels"}
+    made_from = {**task.job.made_from, "settings": settings, "teacher": index}
+    name = task.job.path.name.split(".")[0]
+    return Job(task.job.path.parent / f"{name}.teachers" / f"{index:02}.pth.tar", made_from)
+
+
+def train_teacher(task: Task, index: int, unseen: torch.Tensor) -> None:
+    """Train teacher ``index`` on the members for which ``unseen`` (bool [members]) is false, if it is not there yet."""
+    job = teacher_job(task, index)
+    if training.is_done(job):
+        return
+    seen = ~unseen.to(task.device)
+    share = Labelled(task.members.images[seen], task.members.labels[seen])
+    seed = rng.derive_seed(task.seed, "teacher", index)
+    train_classifier(job, task.new_classifier(seed), share, task.config, selection=task.selection, seed=seed)
+
+
+def distillation_targets(task: Task, unseen: torch.Tensor) -> torch.Tensor:
+    """Soft labels [members, K'] on the device: the mean answer of the teachers that never saw the member."""
+    config: SelenaConfig = task.config
+    total: torch.Tensor | None = None
+    teacher = task.new_classifier(task.seed)
+    for index in range(config.teachers):
+        path = teacher_job(task, index).path
+        state = storage.load_checkpoint(path, expect={"state_dict": dict})
+        storage.load_weights(teacher.network, state["state_dict"], path=path)
+        rows = unseen[:, index].to(task.device)
+        answers = answer(teacher, task.members.images[rows])
+        if config.soft_labels == "probabilities":
+            answers = answers.softmax(dim=1)
+        if total is None:
+            total = answers.new_zeros(len(unseen), answers.shape[1])
+        total[rows] += answers
+    assert total is not None
+    mean = total / config.left_out
+    return mean if config.soft_labels == "probabilities" else mean.softmax(dim=1)
+
+
+DEFENSE = Defense(config=SelenaConfig, train=train)
