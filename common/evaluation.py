@@ -76,7 +76,7 @@ class Verdict:
 
     interval: Interval | None
     test: Answers
-    attacks: suite.Suite
+    scores: dict[str, np.ndarray]  # by attack, float64 [n], at least 0 where the attack says member
     aucs: dict[str, np.ndarray]  # bootstrap AUCs [B], the same resamples for every attack and both verdicts
     label_agreement: float
     raw_answer_rate: float
@@ -87,12 +87,29 @@ class Verdict:
         correct, member = self.test.correct, self.test.member
         return {"train": float(correct[member].mean()), "test": float(correct[~member].mean())}
 
+    def best(self) -> dict[str, Any]:
+        """The attack of greatest AUC: what a user has to fear, if the attacker happens to choose well.
+
+        A maximum over tries on one test set is too great by chance. ``selection_bias`` estimates by how much: the mean
+        over bootstrap maxima less the maximum; ``auc_ci`` is the middle of the bootstrap maxima, each over all attacks.
+        """
+        rows = {name: self.measurements(name) for name in self.scores}
+        attack = max(rows, key=lambda name: rows[name]["auc"])
+        return {
+            "auc": rows[attack]["auc"],
+            "auc_ci": list(metrics.interval95(self.greatest_aucs)),
+            "balanced_accuracy": max(row["balanced_accuracy"] for row in rows.values()),
+            "attack": attack,
+            "selection_bias": float(self.greatest_aucs.mean()) - rows[attack]["auc"],
+        }
+
     @property
-    def favourite_scores(self) -> np.ndarray:
-        return self.attacks.scores[self.attacks.favourite]
+    def greatest_aucs(self) -> np.ndarray:
+        """float64 [B]: the greatest AUC over the attacks in every resample."""
+        return np.max(list(self.aucs.values()), axis=0)
 
     def measurements(self, attack: str) -> dict[str, Any]:
-        scores, member = self.attacks.scores[attack], self.test.member
+        scores, member = self.scores[attack], self.test.member
         return {
             "auc": metrics.auc(scores, member),
             "auc_ci": list(metrics.interval95(self.aucs[attack])),
@@ -285,13 +302,13 @@ def _judge(
     seed: int,
 ) -> Verdict:
     test = banks["final_test"].answers(interval)
-    attacks = suite.run(banks["attack_fit"].answers(interval), test, protocol.nn_attack, seed=seed)
+    scores = suite.run(banks["attack_fit"].answers(interval), test, protocol.nn_attack, seed=seed)
     raw_labels = banks["final_test"].answers(None).logits.argmax(axis=1)
     return Verdict(
         interval=interval,
         test=test,
-        attacks=attacks,
-        aucs={name: bootstrap.aucs(scores, test.member) for name, scores in attacks.scores.items()},
+        scores=scores,
+        aucs={name: bootstrap.aucs(values, test.member) for name, values in scores.items()},
         label_agreement=float((test.logits.argmax(axis=1) == raw_labels).mean()),
         raw_answer_rate=1.0 if interval is None else banks["final_test"].raw_answer_rate(interval),
     )

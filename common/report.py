@@ -41,16 +41,7 @@ def write(experiment: Experiment, evaluation: Evaluation) -> str:
 def as_json(experiment: Experiment, evaluation: Evaluation, verdict: Verdict) -> dict[str, Any]:
     """report.json, schema 1."""
     settings = evaluation.settings
-    attacks = {name: verdict.measurements(name) for name in verdict.attacks.scores}
-    favourite = verdict.attacks.favourite
-    best = {
-        "auc": attacks[favourite]["auc"],
-        "auc_ci": attacks[favourite]["auc_ci"],
-        "balanced_accuracy": attacks[favourite]["balanced_accuracy"],
-        "attack": favourite,
-        "chosen_on": "attack_fit",
-        "max_auc": max(row["auc"] for row in attacks.values()),
-    }
+    attacks = {name: verdict.measurements(name) for name in verdict.scores}
     interval = verdict.interval
     return {
         "schema": 1,
@@ -62,7 +53,7 @@ def as_json(experiment: Experiment, evaluation: Evaluation, verdict: Verdict) ->
         "accuracy": verdict.accuracy,
         "label_agreement": verdict.label_agreement,
         "raw_answer_rate": verdict.raw_answer_rate,
-        "protocols": {"held_out": {"attacks": attacks, "best": best}},
+        "protocols": {"held_out": {"attacks": attacks, "best": verdict.best()}},
         "counts": evaluation.counts,
         "privacy": evaluation.privacy,
         "config": {"diffence": settings.fence.model_dump(), "evaluation": settings.protocol.model_dump()},
@@ -89,11 +80,17 @@ class Difference:
         return f"{self.value:+.3f} [{self.interval[0]:+.3f}, {self.interval[1]:+.3f}]"
 
 
-def auc_difference(evaluation: Evaluation, before: str, after: str) -> Difference:
-    """Between attack ``before`` without and attack ``after`` with Diffence."""
+def auc_difference(evaluation: Evaluation, attack: str) -> Difference:
     without, fenced = evaluation.without, evaluation.fenced
-    value = fenced.measurements(after)["auc"] - without.measurements(before)["auc"]
-    return Difference(value, metrics.interval95(fenced.aucs[after] - without.aucs[before]))
+    value = fenced.measurements(attack)["auc"] - without.measurements(attack)["auc"]
+    return Difference(value, metrics.interval95(fenced.aucs[attack] - without.aucs[attack]))
+
+
+def best_difference(evaluation: Evaluation) -> Difference:
+    """Between the greatest AUC of any attack with Diffence and without."""
+    without, fenced = evaluation.without, evaluation.fenced
+    value = fenced.best()["auc"] - without.best()["auc"]
+    return Difference(value, metrics.interval95(fenced.greatest_aucs - without.greatest_aucs))
 
 
 def table(evaluation: Evaluation) -> str:
@@ -112,12 +109,10 @@ def table(evaluation: Evaluation) -> str:
         f"{'':<28}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
         f"{'attack':<28}" + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2 + "AUC [95 %, paired]",
     ]
-    for name in without.attacks.scores:
+    for name in without.scores:
         cells = "".join(f"{_cells(verdict, name)}    " for verdict in (without, fenced))
-        lines.append(f"{name:<28}{cells}{auc_difference(evaluation, name, name)}")
-    names = [without.attacks.favourite, fenced.attacks.favourite]
-    shown = " -> ".join(names) if names[0] != names[1] else names[0]
-    change = auc_difference(evaluation, names[0], names[1])
+        lines.append(f"{name:<28}{cells}{auc_difference(evaluation, name)}")
+    best = [without.best(), fenced.best()]
     lines += [
         "",
         f"{'accuracy, train / test':<28}"
@@ -125,9 +120,10 @@ def table(evaluation: Evaluation) -> str:
         f"{'same label as raw':<28}{without.label_agreement:<42.4f}{fenced.label_agreement:<42.4f}",
         f"{'answered by raw logits':<28}{without.raw_answer_rate:<42.4f}{fenced.raw_answer_rate:<42.4f}",
         "",
-        f"Best attack, chosen on the attacker's own samples ({shown}): "
-        f"AUC {_auc(without, names[0])} without, {_auc(fenced, names[1])} with Diffence, difference {change}.",
-        f"Greatest AUC of any attack, in hindsight: {_greatest(without):.3f} without, {_greatest(fenced):.3f} with.",
+        f"Best attack: AUC {_best(best[0])} without Diffence, {_best(best[1])} with; "
+        f"difference {best_difference(evaluation)}.",
+        f"(A maximum over {len(without.scores)} attacks on one test set is too great by chance: by about "
+        f"{best[0]['selection_bias']:.3f} without, {best[1]['selection_bias']:.3f} with.)",
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -147,8 +143,8 @@ def _auc(verdict: Verdict, attack: str) -> str:
     return f"{row['auc']:.3f} [{row['auc_ci'][0]:.3f}, {row['auc_ci'][1]:.3f}]"
 
 
-def _greatest(verdict: Verdict) -> float:
-    return max(verdict.measurements(name)["auc"] for name in verdict.attacks.scores)
+def _best(best: dict[str, Any]) -> str:
+    return f"{best['auc']:.3f} [{best['auc_ci'][0]:.3f}, {best['auc_ci'][1]:.3f}] ({best['attack']})"
 
 
 def roc_picture(evaluation: Evaluation) -> Figure:
@@ -159,13 +155,12 @@ def roc_picture(evaluation: Evaluation) -> Figure:
     fprs = np.geomspace(least, 1, 200)
     verdicts = (("without Diffence", WITHOUT, evaluation.without), ("with Diffence", WITH, evaluation.fenced))
     for label, colour, verdict in verdicts:
-        scores = verdict.favourite_scores
+        attack = verdict.best()["attack"]
+        scores = verdict.scores[attack]
         tpr = metrics.Bootstrap.once(member).tprs(scores, member, fprs)[0]
         lo, hi = np.quantile(evaluation.bootstrap.tprs(scores, member, fprs), [0.025, 0.975], axis=0)
         auc = metrics.auc(scores, member)
-        axes.plot(
-            fprs, np.maximum(tpr, least), color=colour, label=f"{label}: {verdict.attacks.favourite}, AUC {auc:.2f}"
-        )
+        axes.plot(fprs, np.maximum(tpr, least), color=colour, label=f"{label}: {attack}, AUC {auc:.2f}")
         axes.fill_between(fprs, np.maximum(lo, least), np.maximum(hi, least), color=colour, alpha=0.2, linewidth=0)
     axes.plot(fprs, fprs, color="grey", linestyle=":", label="guessing")
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
