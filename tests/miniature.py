@@ -31,6 +31,9 @@ TINY: dict[str, dict[str, Any]] = {
     "evaluation": {"num_sample": 12, "bootstrap": 100, "nn_attack": {"epochs": 2, "decay_epoch": 1}},
 }
 TINY_DEFENSE: dict[str, Any] = {"epochs": 3, "batch_size": 8}
+TINY["selena"] = {**TINY_DEFENSE, "teachers": 3, "left_out": 1}
+TINY["advreg"] = {**TINY_DEFENSE, "inference_batches": 2, "first_passes": 1}
+TINY["memguard"] = {**TINY_DEFENSE, "max_steps": 5}
 
 PATCH = '''
 """The official checksums and addresses, replaced by those of the tiny archives of this test."""

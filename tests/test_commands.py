@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.defenses import DEFENSES
 from tests import miniature, served
 from tests.miniature import DATASETS, files_below, run
 
@@ -60,6 +61,18 @@ def test_training_leaves_a_log_and_pictures(trained: Path, dataset: str) -> None
     diffusion = trained / dataset / "diff_defense" / "diff_models"
     for name in ("half.pt", "half.txt", "samples.png", "purified.png"):
         assert (diffusion / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("defense", [name for name in DEFENSES if name != "undefended"])
+def test_every_defence_trains_on_every_dataset_and_is_fenced(trained: Path, dataset: str, defense: str) -> None:
+    done = served.run(trained, dataset, "train_defense.py", "--defense", defense)
+    assert done.returncode == 0, done.stderr
+    assert (trained / dataset / "final-all-models" / "resnet" / f"{defense}.pth.tar").is_file()
+    done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", "--defense", defense)
+    assert done.returncode == 0, done.stderr
+    report = trained / dataset / "evaluate_MIAs" / "results" / f"{defense}_w_diffence" / "report.json"
+    assert json.loads(report.read_text())["label_agreement"] == 1.0
 
 
 def test_evaluating_again_reads_the_bank_and_gives_the_same_report(trained: Path) -> None:

@@ -51,7 +51,8 @@ def _forget(folder: Path, name: str) -> None:
         for made in ("banks", "results"):
             shutil.rmtree(folder / "evaluate_MIAs" / made, ignore_errors=True)
     else:
-        shutil.rmtree(folder / "final-all-models")
+        for path in (folder / "final-all-models" / "resnet").glob(f"{name}*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _comparable(folder: Path) -> dict[str, object]:

@@ -172,3 +172,17 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_configuration_cannot_be_changed_after_it_was_checked(tmp_path):
     with pytest.raises(ValueError, match="frozen"):
         load(tmp_path, GOOD).epochs = 0
+
+
+@pytest.mark.parametrize("text", ["members: 2024-99-99\n", "members: !!int foo\n", "? !!set {a}\n: 1\n", "[" * 5000])
+def test_whatever_a_hostile_file_provokes_names_the_file(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"a\.yaml"):
+        config.load(tmp_path / "a.yaml", config.DataConfig)
+
+
+@pytest.mark.parametrize("scenario", [True, 1.0, "1", 4])
+def test_a_scenario_is_a_whole_number(scenario):
+    content = {"num_candidates": 1, "step": 1, "noising": "ddpm", "group_size": 1, "scenario": scenario}
+    with pytest.raises(UserError, match="scenario"):
+        config.parse(content, config.DiffenceConfig, source="a.yaml")

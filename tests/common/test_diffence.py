@@ -227,6 +227,8 @@ def assert_close(first, second):
 
 def test_the_answer_is_the_method_step_by_step(fence, classifier, denoiser):
     """One image, one candidate at a time, from the forward process to the selection."""
+    classifier.eval()
+    denoiser.eval()
     fenced = fence(seed=3)
     expected = []
     for image in X:
@@ -298,14 +300,29 @@ def test_an_image_that_comes_twice_in_a_batch_gets_one_answer(fence):
     assert_close(answer[2], answer[0])
 
 
-def test_the_fence_stays_in_evaluation_mode_whatever_is_asked(fence):
+def test_the_fence_answers_in_evaluation_mode_whatever_is_asked(fence, classifier):
     fenced = fence()
     first = fenced(X)
-    assert fenced.train() is fenced
-    assert not any(module.training for module in fenced.modules())
-    assert torch.equal(fenced(X), first)
-    nn.Sequential(fenced).train()
-    assert not any(module.training for module in fenced.modules())
+    for module in (fenced, classifier, nn.Sequential(fenced)):
+        module.train()
+        assert torch.equal(fenced(X), first)
+
+
+def test_labels_that_only_float64_tells_apart_are_kept(denoiser):
+    logits = torch.tensor([[1.0, 1.0 + 1e-12]], dtype=torch.float64)
+    fenced = Diffence(lambda x: logits.expand(len(x), 2), denoiser, num_candidates=1, step=1)
+    answer = fenced(X)
+    assert answer.dtype == torch.float64 and (answer.argmax(dim=1) == 1).all()
+
+
+def test_an_interval_that_is_none_is_refused_by_the_selection_too():
+    for interval in (Interval(math.nan, math.nan), Interval(2.0, 1.0), Interval(0.0, math.inf)):
+        with pytest.raises(ValueError, match="interval"):
+            diffence.select(torch.zeros(1, 2, 2), interval)
+
+
+def test_ranges_too_narrow_for_bins_say_nothing():
+    assert diffence._distance(np.array([1.0, 1.0]), np.array([1.0, 1.0 + 2.3e-16])) == math.inf
 
 
 def test_a_plain_function_can_be_fenced(denoiser):

@@ -130,3 +130,10 @@ def test_sampling_jumps_evenly_from_the_last_step_and_never_stands_still(num_jum
 def test_a_schedule_that_is_none_is_refused(values):
     with pytest.raises(ValueError, match=r"alpha_bar must be \[T \+ 1\]"):
         Denoiser(lambda x, index: x, torch.tensor(values))
+
+
+@pytest.mark.parametrize(("step", "to"), [(-1, 0), (0, 0), (2, 2), (1, -1), (99, 0)])
+def test_jumps_that_do_not_fall_or_leave_the_schedule_are_refused(step, to):
+    denoiser = Denoiser(lambda x, t: torch.zeros_like(x), torch.tensor([1.0, 0.9, 0.5]))
+    with pytest.raises(ValueError, match="step"):
+        denoiser(torch.zeros(1, 1, 2, 2), step=step, to=to)

@@ -56,6 +56,7 @@ def ddpm_configs(draw):
     ch_mult = draw(st.lists(st.integers(1, 8), min_size=1, max_size=5))
     attn = draw(st.lists(st.integers(0, len(ch_mult) - 1), unique=True))
     betas = st.floats(1e-9, 0.999)
+    beta_1, beta_T = sorted([draw(betas), draw(betas)])
     return DDPMConfig(
         unet=UNetConfig(
             ch=32 * draw(st.integers(1, 8)),
@@ -64,7 +65,7 @@ def ddpm_configs(draw):
             num_res_blocks=draw(st.integers(1, 4)),
             dropout=draw(st.floats(0, 0.99)),
         ),
-        schedule=ScheduleConfig(T=draw(st.integers(1, 2000)), beta_1=draw(betas), beta_T=draw(betas)),
+        schedule=ScheduleConfig(T=draw(st.integers(1, 2000)), beta_1=beta_1, beta_T=beta_T),
         training=config.load(REPOSITORY / "cifar10" / "configs" / "ddpm.yaml", DDPMConfig).training,
     )
 
@@ -121,3 +122,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "half.txt").write_bytes(b"\xff\xfe\x80")
     with pytest.raises(UserError, match=r"half\.txt: not a text file"):
         flags.read(tmp_path / "half.txt")
+
+
+def test_a_flag_may_stand_twice_with_one_value(tmp_path):
+    path = tmp_path / "half.txt"
+    path.write_text(PUBLISHED + "\n--mean_type=epsilon\n--mean_type=epsilon\n--T=1000\n")
+    assert flags.read(path) == (PUBLISHED_UNET, PUBLISHED_SCHEDULE)

@@ -77,11 +77,24 @@ def test_the_key_of_a_sample_is_its_pixels_and_nothing_else():
     assert {rng.sample_key(other) for other in same} == {rng.sample_key(image)}
 
 
-def test_one_pixel_one_bit_apart_is_another_key():
-    image = torch.full((1, 4, 4), 0.5)
-    other = image.clone()
-    other[0, 2, 2] = torch.nextafter(other[0, 2, 2], torch.tensor(1.0))
-    assert rng.sample_key(image) != rng.sample_key(other)
+def test_a_pixel_one_level_of_256_apart_is_another_key_and_less_is_not():
+    image = torch.full((1, 4, 4), 128 / 255)
+    for level, same in ((128.4, True), (129.0, False)):
+        other = image.clone()
+        other[0, 2, 2] = level / 255
+        assert (rng.sample_key(image) == rng.sample_key(other)) is same
+
+
+def test_names_whose_seeds_share_32_bits_still_give_different_noise():
+    seen: dict[int, bytes] = {}
+    for number in range(300_000):
+        key = number.to_bytes(4, "little")
+        low = rng.derive_seed(0, "candidate noise", key, 0) & 0xFFFFFFFF
+        if low in seen:
+            break
+        seen[low] = key
+    first, second = rng.candidate_noise([seen[low], key], 1, torch.Size([1, 8, 8]), seed=0)
+    assert not torch.equal(first, second)
 
 
 KEYS = [b"first", b"second", b"third"]

@@ -174,3 +174,14 @@ def test_every_sample_is_drawn_once_on_average():
 
 def test_interval95_leaves_out_the_outer_twentieth():
     assert metrics.interval95(np.arange(1001.0)) == (25.0, 975.0)
+
+
+def test_of_thresholds_that_differ_by_rounding_only_the_greatest_counts():
+    scores, member = np.arange(6.0, 0, -1), np.array([True, False, False, True, True, False])
+    assert metrics.best_threshold(scores, member) == 6  # 6 and 2 both have TPR - FPR = 1/3
+
+
+def test_a_resample_of_nan_is_an_error():
+    member = np.array([True, False])
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.Bootstrap.once(member).aucs(np.array([np.nan, 0.0]), member)

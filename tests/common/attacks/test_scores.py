@@ -72,3 +72,8 @@ def test_saturated_answers_have_finite_scores_and_the_right_one_is_more_like_a_m
     right, wrong = SCORES[name](logits, np.array([0, 2]))
     assert np.isfinite([right, wrong]).all()
     assert right == wrong if name == "entropy" else right > wrong
+
+
+def test_loss_tells_answers_apart_whose_probability_rounds_to_1():
+    first, second = scores.loss(np.array([[50.0, 0.0], [60.0, 0.0]]), np.array([0, 0]))
+    assert first < second < 0

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import nn
+
+from common.defenses import hamp
+from common.defenses.hamp import HampConfig, HampOutput, hamp_loss, soft_labels, true_class_share
+from common.diffence import Diffence
+from common.diffusion import Denoiser, linear_alpha_bar
+from tests.common.defenses import TRAINING, generator, new_classifier
+from tests.common.formula import fill, images
+
+
+def config(**settings):
+    own = {"gamma": 0.8, "alpha": 0.01, "kl_reduction": "batchmean", "test_time_modification": True}
+    return HampConfig(**TRAINING, **(own | settings))
+
+
+def entropy(p, num_classes):
+    rest = (1 - p) / (num_classes - 1)
+    return -sum(x * math.log(x) for x in [p] + [rest] * (num_classes - 1))
+
+
+PUBLISHED = [(10, 0.8, 0.47), (100, 0.8, 0.33), (10, 0.95, 0.26)]
+
+
+@pytest.mark.parametrize(("num_classes", "gamma", "share"), PUBLISHED)
+def test_the_true_class_has_the_published_share(num_classes, gamma, share):
+    assert true_class_share(num_classes, gamma) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("num_classes", "gamma"), [(c, g) for c, g, _ in PUBLISHED] + [(2, 0.5), (3, 0.99), (7, 0.1)])
+def test_the_share_is_the_greatest_that_reaches_the_entropy(num_classes, gamma):
+    share = true_class_share(num_classes, gamma)
+    bound = gamma * math.log(num_classes)
+    assert entropy(share, num_classes) >= bound > entropy(share + 0.01, num_classes)
+
+
+def test_a_bound_that_no_hundredth_reaches_gives_the_uniform_label():
+    assert true_class_share(3, 0.99999) == pytest.approx(1 / 3)
+
+
+def test_a_soft_label_spreads_the_rest_evenly():
+    labels = soft_labels(torch.tensor([2, 0]), num_classes=10, gamma=0.8)
+    rest = 0.53 / 9
+    expected = torch.full((2, 10), rest)
+    expected[0, 2] = expected[1, 0] = 0.47
+    torch.testing.assert_close(labels, expected)
+
+
+@pytest.mark.parametrize("kl_reduction", ["batchmean", "mean"])
+def test_the_loss_is_what_two_plain_loops_give(kl_reduction):
+    logits = 2 * torch.randn(5, 10, generator=generator())
+    labels = torch.tensor([0, 3, 9, 3, 5])
+    divergence = answer_entropy = 0.0
+    for z, label in zip(logits.double().tolist(), labels.tolist(), strict=True):
+        total = sum(math.exp(value) for value in z)
+        for k, value in enumerate(z):
+            p, target = math.exp(value) / total, 0.47 if k == label else 0.53 / 9
+            divergence += target * math.log(target / p)
+            answer_entropy -= p * math.log(p)
+    count = 5 if kl_reduction == "batchmean" else 50
+    expected = divergence / count - 0.3 * answer_entropy / 5
+    loss = hamp_loss(logits, labels, config(alpha=0.3, kl_reduction=kl_reduction))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+class Told(nn.Module):
+    """Answers the images it was told about as it was told, and all others with one answer of its own."""
+
+    def __init__(self, known, logits, other):
+        super().__init__()
+        self.known, self.logits, self.other = known, logits, other
+
+    def forward(self, x):
+        asked_about_the_known = x.shape == self.known.shape and torch.equal(x, self.known)
+        return self.logits if asked_about_the_known else self.other.expand(len(x), -1)
+
+
+values = st.sampled_from([-3.0, 0.0, 1.0, 1.0 + 2**-23, 7.5, 1e30])
+
+
+@given(arrays("float32", (3, 4), elements=values), arrays("float32", 4, elements=values))
+def test_the_ranking_is_kept_and_only_the_random_image_gives_values(logits, other):
+    x, logits, other = images(3, 1, 8, 8), torch.from_numpy(logits), torch.from_numpy(other)
+    answer = HampOutput(Told(x, logits, other), seed=0)(x)
+    assert torch.equal(answer.argmax(dim=1), logits.argmax(dim=1))
+    above = logits[:, :, None] > logits[:, None, :]
+    assert (answer[:, :, None] >= answer[:, None, :])[above].all()
+    expected = other.sort(descending=True).values
+    if expected[0] == expected[1]:
+        expected[0] = torch.nextafter(expected[1], torch.tensor(math.inf))
+    assert torch.equal(answer.sort(dim=1, descending=True).values, expected.expand(3, -1))
+
+
+@pytest.fixture
+def output():
+    return HampOutput(fill(new_classifier()).eval(), seed=5).requires_grad_(False)
+
+
+def test_an_image_has_one_answer_in_any_company(output):
+    x = images(6, 1, 8, 8)
+    answers = output(x)
+    torch.testing.assert_close(output(x.flip(0)).flip(0), answers)
+    torch.testing.assert_close(torch.cat([output(image[None]) for image in x]), answers)
+    assert len(answers.sort(dim=1).values.unique(dim=0)) == 6  # each sample has a random image of its own
+
+
+def test_another_seed_draws_other_values(output):
+    x = images(4, 1, 8, 8)
+    other = HampOutput(output.classifier, seed=6)
+    assert not torch.isclose(output(x).sort(dim=1).values, other(x).sort(dim=1).values).all(dim=1).any()
+
+
+def test_diffence_round_it_keeps_the_label(output):
+    denoiser = Denoiser(lambda x, t: 0.1 * x, linear_alpha_bar(T=20, beta_1=1e-4, beta_T=0.02))
+    x = images(12, 1, 8, 8)
+    fence = Diffence(output, denoiser, num_candidates=3, step=10)
+    labels = output.classifier(x).argmax(dim=1)
+    assert len(labels.unique()) > 1
+    assert torch.equal(fence(x).argmax(dim=1), labels)
+
+
+def test_the_modification_can_be_left_out():
+    classifier = new_classifier()
+    assert hamp.wrap(classifier, {}, config(test_time_modification=False), seed=0) is classifier
+    assert isinstance(hamp.wrap(classifier, {}, config(), seed=0), HampOutput)
