@@ -92,13 +92,17 @@ def _show_ddpm(experiment: Experiment, members: torch.Tensor, *, step: int) -> N
 def train_defense(folder: Path, argv: list[str] | None = None) -> int:
     parser = _parser("train_defense.py", "Train a classifier with a defence; goes on if interrupted.")
     _add_defense(parser)
+    parser.add_argument(
+        "--published", action="store_true", help="use the published code's settings, configs/published/"
+    )
     return _run(parser, argv, folder, _train_defense)
 
 
 def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     experiment = _experiment(folder, options)
     defense = DEFENSES[options.defense]
-    settings = config.load(folder.config(options.defense), defense.config)
+    settings_file = folder.config(f"published/{options.defense}" if options.published else options.defense)
+    settings = config.load(settings_file, defense.config)
     classifier_config = experiment.classifier_config
     undefended = folder.classifier(model=options.model, defense="undefended")
     made_from = experiment.made_from(
@@ -118,7 +122,7 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     }
     if settings.checkpoint_selection == "validation" and len(part.validation) == 0:
         raise UserError(
-            f"{folder.shown(folder.config(options.defense))}: checkpoint_selection: validation needs a validation "
+            f"{folder.shown(settings_file)}: checkpoint_selection: validation needs a validation "
             "part, but configs/data.yaml has validation: 0"
         )
     if is_done(job):

@@ -29,7 +29,6 @@ def write(experiment: Experiment, evaluation: Evaluation) -> str:
     pictures = {"roc.png": roc_picture(evaluation), "phi.png": phi_picture(evaluation)}
     for verdict, suffix in ((evaluation.without, ""), (evaluation.fenced, "_w_diffence")):
         target = experiment.folder.results(model=settings.model, defense=settings.defense + suffix)
-        storage.remove_leftovers(target)
         with storage.staged_folder(target) as staging:
             storage.write_json(staging / "report.json", as_json(experiment, evaluation, verdict))
             storage.write_text(staging / "report.txt", text)

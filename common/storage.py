@@ -1,6 +1,5 @@
 """Files that appear whole or not at all, and checkpoints that are read without running anything in them."""
 
-import glob
 import hashlib
 import io
 import json
@@ -8,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,19 +19,26 @@ from common.errors import UserError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that at any instant, even under SIGKILL, the path holds the old bytes or the new ones."""
+    """Write a file so that at any instant, even under SIGKILL, the path holds the old bytes or the new ones.
+
+    What a killed process left half written has the name that the next writer of the path uses, so nothing piles up. A
+    path has one writer at a time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = _temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
 
 
 def write_with(path: Path, write: Callable[[io.BytesIO], Any]) -> None:
@@ -72,8 +77,9 @@ def read_json(path: Path) -> Any:
 @contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
     """A new folder to write into; its files move into ``target`` only if the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+    staging = _temporary(target)
+    shutil.rmtree(staging, ignore_errors=True)  # of a killed process
+    staging.mkdir(parents=True)
     try:
         yield staging
         target.mkdir(exist_ok=True)
@@ -81,12 +87,6 @@ def staged_folder(target: Path) -> Iterator[Path]:
             os.replace(file, target / file.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def remove_leftovers(target: Path) -> None:
-    """Delete what a killed process left half written of this file or folder."""
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
 def digest(content: Any) -> str:

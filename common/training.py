@@ -75,6 +75,7 @@ def is_done(job: Job, *, say: Callable[[str], None] = print) -> bool:
     if not isinstance(found, dict):
         raise UserError(f"{job.path} was not trained here and will not be overwritten: move it away to train anew")
     if found == storage.plain(job.made_from):
+        job.progress_path.unlink(missing_ok=True)  # of a run killed between its last two steps
         say(f"{job.path} is there already and up to date")
         return True
     say(f"{job.path} is trained anew: {_difference(found, storage.plain(job.made_from))}")
@@ -112,8 +113,6 @@ def run_rounds(
     kept:   what of the trained things goes into the checkpoint
     score:  where given, the round with the greatest score is the one kept (the first of equal ones), else the last
     """
-    for path in (job.path, job.progress_path):
-        storage.remove_leftovers(path)
     start = time.monotonic()
     done, history, best, before = _resume(job, stateful)
     with tqdm(total=rounds * steps_per_round, initial=done * steps_per_round, unit="step", desc=job.path.name) as bar:

@@ -59,7 +59,7 @@ def build(root: Path, *, archives: bool = True) -> Path:
     for name in DATASETS:
         generated = shutil.ignore_patterns("__pycache__", "data", "final-all-models", "diff_models", "results", "banks")
         shutil.copytree(REPOSITORY / name, root / name, ignore=generated)
-        for path in (root / name / "configs").glob("*.yaml"):
+        for path in (root / name / "configs").rglob("*.yaml"):
             shrink(path, TINY.get(path.stem, TINY_DEFENSE))
     checksums: dict[str, str] = {}
     for name, write in (("cifar10", _write_cifar10), ("cifar100", _write_cifar100), ("svhn", _write_svhn)):

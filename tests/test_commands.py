@@ -75,8 +75,18 @@ def test_every_defence_trains_on_every_dataset_and_is_fenced(trained: Path, data
     assert json.loads(report.read_text())["label_agreement"] == 1.0
 
 
+def test_the_published_settings_can_be_trained(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    done = served.run(root, "digits", "train_defense.py", "--defense", "hamp", "--published")
+    assert done.returncode == 0, done.stderr
+    done = served.run(root, "digits", "train_defense.py", "--defense", "hamp")  # the other settings: trained anew
+    assert done.returncode == 0 and "kl_reduction: mean -> batchmean" in done.stdout
+
+
 def test_evaluating_again_reads_the_bank_and_gives_the_same_report(trained: Path) -> None:
     results = trained / "digits" / "evaluate_MIAs" / "results"
+    shutil.rmtree(results, ignore_errors=True)
     served.run(trained, *EVALUATE)
     first = files_below(results)
     shutil.rmtree(results)

@@ -44,7 +44,7 @@ def test_the_files_of_every_dataset_folder_load(dataset, name):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_dataset_folder_has_the_same_files_and_each_has_a_model(dataset):
-    assert {path.stem for path in (REPOSITORY / dataset / "configs").glob("*")} == MODELS.keys()
+    assert {path.stem for path in (REPOSITORY / dataset / "configs").glob("*.yaml")} == MODELS.keys()
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "svhn"])
@@ -186,3 +186,10 @@ def test_a_scenario_is_a_whole_number(scenario):
     content = {"num_candidates": 1, "step": 1, "noising": "ddpm", "group_size": 1, "scenario": scenario}
     with pytest.raises(UserError, match="scenario"):
         config.parse(content, config.DiffenceConfig, source="a.yaml")
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "svhn", "digits"])
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_published_settings_of_every_defence_load_and_choose_no_checkpoint_on_validation(dataset, name):
+    path = REPOSITORY / dataset / "configs" / "published" / f"{name}.yaml"
+    assert config.load(path, DEFENSES[name].config).checkpoint_selection in ("test", "last")
