@@ -300,10 +300,10 @@ def test_an_image_that_comes_twice_in_a_batch_gets_one_answer(fence):
     assert_close(answer[2], answer[0])
 
 
-def test_the_fence_answers_in_evaluation_mode_whatever_is_asked(fence, classifier):
+def test_the_fence_answers_in_evaluation_mode_whatever_is_asked(fence, classifier, denoiser):
     fenced = fence()
     first = fenced(X)
-    for module in (fenced, classifier, nn.Sequential(fenced)):
+    for module in (fenced, classifier, denoiser, nn.Sequential(fenced)):
         module.train()
         assert torch.equal(fenced(X), first)
 
@@ -315,14 +315,31 @@ def test_labels_that_only_float64_tells_apart_are_kept(denoiser):
     assert answer.dtype == torch.float64 and (answer.argmax(dim=1) == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+    ],
+)
+def test_logits_keep_their_precision_and_half_becomes_single(denoiser, given, kept):
+    logits = torch.tensor([[1.0, 2.0]], dtype=given)
+    fenced = Diffence(lambda x: logits.expand(len(x), 2), denoiser, num_candidates=2, step=10)
+    assert fenced.candidates(X).dtype == fenced(X).dtype == kept
+    assert fenced(X).tolist() == [[1.0, 2.0]] * 7
+
+
 def test_an_interval_that_is_none_is_refused_by_the_selection_too():
     for interval in (Interval(math.nan, math.nan), Interval(2.0, 1.0), Interval(0.0, math.inf)):
         with pytest.raises(ValueError, match="interval"):
             diffence.select(torch.zeros(1, 2, 2), interval)
 
 
-def test_ranges_too_narrow_for_bins_say_nothing():
-    assert diffence._distance(np.array([1.0, 1.0]), np.array([1.0, 1.0 + 2.3e-16])) == math.inf
+@pytest.mark.parametrize("width", [0.0, 2.3e-16, 1e-14])
+def test_ranges_too_narrow_for_bins_say_nothing(width):
+    assert diffence._distance(np.array([1.0, 1.0]), np.array([1.0, 1.0 + width])) == math.inf
 
 
 def test_a_plain_function_can_be_fenced(denoiser):

@@ -77,11 +77,12 @@ def test_the_key_of_a_sample_is_its_pixels_and_nothing_else():
     assert {rng.sample_key(other) for other in same} == {rng.sample_key(image)}
 
 
-def test_a_pixel_one_level_of_256_apart_is_another_key_and_less_is_not():
-    image = torch.full((1, 4, 4), 128 / 255)
-    for level, same in ((128.4, True), (129.0, False)):
+@given(st.integers(0, 254), st.floats(-0.49, 0.49))
+def test_a_pixel_one_level_of_256_apart_is_another_key_and_less_than_half_is_not(level, part):
+    image = torch.full((1, 4, 4), level / 255)
+    for value, same in ((max(0.0, level + part), True), (level + 1, False)):
         other = image.clone()
-        other[0, 2, 2] = level / 255
+        other[0, 2, 2] = value / 255
         assert (rng.sample_key(image) == rng.sample_key(other)) is same
 
 
@@ -111,6 +112,14 @@ def test_the_noise_of_a_candidate_depends_on_seed_key_and_number_alone():
     state = torch.random.get_rng_state()
     assert torch.equal(rng.candidate_noise(KEYS, 4, SHAPE, seed=1), noise)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_noise_is_numpys_philox_by_name():
+    """Every stored result hangs on this: a change of the generator must be meant."""
+    noise = rng.candidate_noise(KEYS, 4, SHAPE, seed=1)
+    named = np.random.Philox(key=rng.derive_seed(1, "candidate noise", b"second", 3))
+    expected = np.random.Generator(named).standard_normal((1, 5, 5), dtype=np.float32)
+    assert np.array_equal(noise[1, 3], expected)
 
 
 def test_seed_key_and_number_all_change_the_noise():

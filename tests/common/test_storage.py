@@ -1,6 +1,7 @@
 import collections
 import io
 import json
+import math
 import os
 import pickle
 import signal
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from common import storage
+from common.diffence import EVERYWHERE
 from common.errors import UserError
 from tests.common.hostile import RunsACommand, assert_armed
 
@@ -150,6 +152,12 @@ def test_the_bytes_of_a_checkpoint_do_not_depend_on_what_shares_an_object(tmp_pa
     assert saved(tmp_path, shared) == saved(tmp_path, apart)
 
 
+@pytest.mark.parametrize("make", [lambda: np.float64(3), lambda: (1, [2.5])])
+def test_the_bytes_of_a_checkpoint_do_not_depend_on_what_other_values_share_an_object(tmp_path, make):
+    value = make()
+    assert saved(tmp_path, {"a": value, "b": value}) == saved(tmp_path, {"a": make(), "b": make()})
+
+
 def test_the_bytes_of_a_checkpoint_depend_on_its_values_and_not_on_its_name_or_layout(tmp_path):
     weights = torch.arange(24.0).reshape(1, 2, 3, 4)
     bytes_of = saved(tmp_path, {"w": weights})
@@ -180,6 +188,11 @@ def test_saving_takes_a_copy_in_plain_values():
     weights += 1
     assert copy["w"].tolist() == [0, 0]
     assert copy["betas"] == (0.9, 0.999) and copy["list"] == [1] and type(copy["best"]) is float
+
+
+def test_named_tuples_become_tuples():
+    copy = storage.plain({"interval": EVERYWHERE})["interval"]
+    assert copy == (-math.inf, math.inf) and type(copy) is tuple
 
 
 GOOD = {"state_dict": {"w": torch.arange(50.0)}, "best_acc": 0.5, "epoch": 3}

@@ -185,3 +185,16 @@ def test_a_resample_of_nan_is_an_error():
     member = np.array([True, False])
     with pytest.raises(ValueError, match="NaN"):
         metrics.Bootstrap.once(member).aucs(np.array([np.nan, 0.0]), member)
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.Bootstrap.once(member).tprs(np.array([np.nan, 0.0]), member, np.array([0.1]))
+
+
+@given(scored())
+def test_the_best_threshold_is_the_greatest_of_the_best_counted_in_whole_numbers(data):
+    scores, member = data
+    ours, theirs = scores[member], scores[~member]
+
+    def gain(cut):
+        return int((ours >= cut).sum()) * len(theirs) - int((theirs >= cut).sum()) * len(ours)
+
+    assert metrics.best_threshold(scores, member) == max(scores, key=lambda cut: (gain(cut), cut))

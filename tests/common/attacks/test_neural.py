@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from common.attacks import metrics, neural
 from common.attacks.answers import Answers
 from common.config import NNAttackConfig
+from tests.common.formula import fill
 
 CONFIG = NNAttackConfig(epochs=3, batch_size=8, learning_rate=1e-3, decay_epoch=2, validation=0.25)
 
@@ -136,3 +137,15 @@ def test_fitting_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     neural.fit(answers(20, gap=1), CONFIG, seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@torch.no_grad()
+def test_scores_are_the_logits_of_the_estimates_in_float64():
+    net, given = fill(neural.AttackNet(3)), answers(12, gap=1)
+    net.combined[-1].bias.sub_(0.11)  # the middle of what it estimates
+    scores = neural.NNAttack(net).scores(given)
+    branches = zip((net.answer, net.label, net.loss), neural._features(given), strict=True)
+    logits = net.combined(torch.cat([branch(feature) for branch, feature in branches], dim=1))[:, 0]
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(scores, logits, rtol=1e-5)
+    assert (scores > 0).any() and (scores < 0).any()  # both verdicts occur

@@ -75,5 +75,6 @@ def test_saturated_answers_have_finite_scores_and_the_right_one_is_more_like_a_m
 
 
 def test_loss_tells_answers_apart_whose_probability_rounds_to_1():
-    first, second = scores.loss(np.array([[50.0, 0.0], [60.0, 0.0]]), np.array([0, 0]))
-    assert first < second < 0
+    logits = np.array([[50.0, 0.0, 0.0], [60.0, 0.0, 0.0], [700.0, 0.0, 0.0]])
+    expected = [-2 * math.exp(-50), -2 * math.exp(-60), -2 * math.exp(-700)]
+    np.testing.assert_allclose(scores.loss(logits, np.zeros(3, dtype=np.int64)), expected, rtol=1e-12)

@@ -42,7 +42,7 @@ def make_task(folder, config, *, group_norm=False, seed=0):
         new_classifier=lambda seed: new_classifier(seed, group_norm=group_norm),
         members=members,
         reference=samples(12, seed=2),
-        tuning_members=Labelled(members.images[:10], members.labels[:10]),
+        tuning_members=Labelled(members.images[5:15], members.labels[5:15]),
         selection=None,
         undefended=folder / "undefended.pth.tar",
         seed=seed,

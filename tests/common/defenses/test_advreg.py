@@ -1,9 +1,11 @@
+import copy
 import math
 
 import pytest
 import torch
 from torch import nn
 
+from common.datasets import to_float
 from common.defenses import advreg
 from common.defenses.advreg import AdvRegConfig, InferenceNet, classifier_loss, inference_loss
 from common.training import answer
@@ -87,6 +89,40 @@ def test_the_classifiers_step_leaves_the_inference_net_alone(trainer):
     trainer._classifier_step(torch.arange(8), alpha=4.0, bar=Silent())
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.net.state_dict().items())
     assert not torch.equal(trainer.classifier.network.conv1.weight, weights["network.conv1.weight"])
+
+
+def test_each_step_of_the_classifier_goes_by_its_own_batch_alone(trainer):
+    trainer._classifier_step(torch.arange(8), alpha=4.0, bar=Silent())
+    before, batch, members = copy.deepcopy(trainer.classifier), torch.arange(8, 16), trainer.task.members
+    loss = classifier_loss(before(to_float(members.images[batch])), members.labels[batch], trainer.net, alpha=4.0)
+    expected = torch.autograd.grad(loss, list(before.parameters()))
+    trainer._classifier_step(batch, alpha=4.0, bar=Silent())
+    for parameter, gradient in zip(trainer.classifier.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_each_step_of_the_inference_net_goes_by_its_own_batches_alone(trainer):
+    trainer._classifier_step(torch.arange(8), alpha=4.0, bar=Silent())  # which leaves gradients in the net
+    trainer._inference_steps(1, generator(1))
+    before, draws = copy.deepcopy(trainer.net), generator(2)
+    sides = [trainer._answers(part, 1, draws)[0] for part in (trainer.task.members, trainer.task.reference)]
+    expected = torch.autograd.grad(inference_loss(before, *sides), list(before.parameters()))
+    trainer._inference_steps(1, generator(2))
+    for parameter, gradient in zip(trainer.net.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_every_epoch_draws_its_own_batches_for_both(trainer, monkeypatch):
+    batches, draws = [], []
+    monkeypatch.setattr(trainer, "_classifier_step", lambda batch, **_: batches.append(batch.tolist()) or 0.0)
+    monkeypatch.setattr(
+        trainer, "_inference_steps", lambda _, generator: draws.append(torch.rand(1, generator=generator).item()) or 0.0
+    )
+    for epoch in (1, 2, 1):
+        trainer.train_epoch(epoch, Silent())
+    assert batches[:3] == batches[6:] != batches[3:6] and draws[:2] == draws[4:] != draws[2:4]
+    for start in (0, 3):
+        assert sorted(row for batch in batches[start : start + 3] for row in batch) == list(range(20))
 
 
 def test_the_inference_net_is_shown_the_classifiers_answers_to_both_sides(trainer):

@@ -14,7 +14,7 @@ from common.defenses.dpsgd import DPSGDConfig, Trainer, epsilon, noise_multiplie
 from common.models import replace_batch_norm
 from common.models.resnet import ResNet
 from common.storage import load_checkpoint
-from tests.common.defenses import TRAINING, Silent, make_task
+from tests.common.defenses import TRAINING, Silent, make_task, new_classifier
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Full backward hook is firing"),  # Opacus's hook on the first layer: harmless
@@ -181,6 +181,12 @@ def test_batch_norm_gives_way_as_opacus_would_have_it(width):
     assert any(isinstance(part, nn.GroupNorm) for part in network.modules())
     assert layers(network) == layers(by_opacus)
     assert ModuleValidator.is_valid(network)
+
+
+def test_its_classifier_is_one_that_mixes_no_samples():
+    classifier = new_classifier(group_norm=dpsgd.DEFENSE.group_norm)
+    assert ModuleValidator.is_valid(classifier)
+    assert not ModuleValidator.is_valid(new_classifier())  # others' would not do
 
 
 def test_a_trained_classifier_says_what_was_spent(tmp_path, capsys):

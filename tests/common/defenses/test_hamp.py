@@ -7,17 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
+from common.datasets import to_float
 from common.defenses import hamp
 from common.defenses.hamp import HampConfig, HampOutput, hamp_loss, soft_labels, true_class_share
 from common.diffence import Diffence
 from common.diffusion import Denoiser, linear_alpha_bar
-from tests.common.defenses import TRAINING, generator, new_classifier
+from tests.common.defenses import TRAINING, generator, make_task, new_classifier
 from tests.common.formula import fill, images
 
 
 def config(**settings):
     own = {"gamma": 0.8, "alpha": 0.01, "kl_reduction": "batchmean", "test_time_modification": True}
-    return HampConfig(**TRAINING, **(own | settings))
+    return HampConfig(**(TRAINING | own | settings))
 
 
 def entropy(p, num_classes):
@@ -130,3 +131,30 @@ def test_the_modification_can_be_left_out():
     classifier = new_classifier()
     assert hamp.wrap(classifier, {}, config(test_time_modification=False), seed=0) is classifier
     assert isinstance(hamp.wrap(classifier, {}, config(), seed=0), HampOutput)
+
+
+def test_training_goes_by_the_loss(tmp_path):
+    task = make_task(tmp_path, config(learning_rate=1e-12, batch_size=20, alpha=0.3))
+    hamp.train(task)
+    logged = float(task.job.log_path.read_text().splitlines()[1].split(",")[1])
+    logits = task.new_classifier(task.seed).train()(to_float(task.members.images))
+    assert logged == pytest.approx(hamp_loss(logits, task.members.labels, task.config).item(), rel=1e-5)
+
+
+@given(st.integers(2, 200), st.floats(0.02, 0.999))
+def test_no_greater_hundredth_reaches_the_entropy_for_any_number_of_classes(num_classes, gamma):
+    share, bound = true_class_share(num_classes, gamma), gamma * math.log(num_classes)
+    hundredths = [h / 100 for h in range(1, 100) if h / 100 >= 1 / num_classes - 1e-12]
+    enough = [p for p in hundredths if entropy(p, num_classes) >= bound]
+    assert share == pytest.approx(max(enough, default=1 / num_classes))
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
+def test_a_mean_over_classes_too_is_a_mean_over_samples_with_a_greater_weight_of_the_entropy():
+    """Published: 1e-3 for ten classes and a mean over classes, which is 1e-2 against a divergence per sample."""
+    logits, labels = 2 * torch.randn(5, 10, generator=generator()), torch.tensor([0, 3, 9, 3, 5])
+    per_class, per_sample = (
+        hamp_loss(logits, labels, config(alpha=alpha, kl_reduction=reduction))
+        for alpha, reduction in ((1e-3, "mean"), (1e-2, "batchmean"))
+    )
+    torch.testing.assert_close(10 * per_class, per_sample)

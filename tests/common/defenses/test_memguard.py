@@ -115,6 +115,23 @@ def test_a_larger_weight_of_the_distortion_is_tried_from_the_original_again(gues
     assert distortion(thrice, z)[both].mean() < distortion(once, z)[both].mean()
 
 
+def test_the_success_before_the_first_failure_is_kept(guess, monkeypatch):
+    """Four samples, three weights of the distortion: which succeed is given, and each moves by the weight."""
+    script = {0.1: [True, True, False, True], 1.0: [True, False, True, True], 10.0: [False, True, True, True]}
+    z, tried = torch.arange(4.0)[:, None] + torch.tensor([[9.0, 0.0]]), {}
+
+    def descend(original, guess, config, *, c3):
+        c3 = round(c3, 3)
+        tried[c3] = rows = original[:, 1].long()
+        assert torch.equal(original, z[rows])  # from the original again
+        return original + c3, torch.tensor(script[c3])[rows]
+
+    monkeypatch.setattr(memguard, "_descend", descend)
+    noisy = guard(z, guess, config(c3_first=0.1, c3_last=10.0))
+    torch.testing.assert_close(noisy - z, torch.tensor([1.0, 0.1, 0.0, 10.0])[:, None].expand(4, 2))
+    assert {c3: rows.tolist() for c3, rows in tried.items()} == {0.1: [0, 1, 2, 3], 1.0: [0, 1, 3], 10.0: [0, 3]}
+
+
 def test_a_batch_is_guarded_as_its_rows_are(guess):
     z = sorted_logits(40)
     together = guard(z, guess, config())

@@ -1,0 +1,91 @@
+"""Every defence saves all that it needs: stopped and started again it leaves the bytes of an uninterrupted run."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from common import training
+from common.defenses import DEFENSES
+from common.storage import save_checkpoint
+from tests.common.defenses import TRAINING, make_task, new_classifier, samples
+from tests.common.formula import fill
+
+pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # Opacus's, on the first layer
+
+SETTINGS = {
+    "undefended": {},
+    "selena": {"teachers": 2, "left_out": 1, "soft_labels": "probabilities"},
+    "advreg": {
+        "alpha": 4.0,
+        "inference_batches": 2,
+        "classifier_batches": 2,
+        "inference_learning_rate": 0.01,
+        "first_passes": 1,
+    },
+    "hamp": {"gamma": 0.8, "alpha": 0.01, "kl_reduction": "batchmean", "test_time_modification": True},
+    "relaxloss": {"alpha": 0.9, "upper": 1.0},
+    "dpsgd": {
+        "max_grad_norm": 1.0,
+        "delta": 1e-5,
+        "target_epsilon": None,
+        "noise_multiplier": 0.5,
+        "physical_batch": 4,
+    },
+    "memguard": {
+        "c1": 1.0,
+        "c2": 10.0,
+        "c3_first": 0.1,
+        "c3_last": 1.0,
+        "max_steps": 3,
+        "step_length": 0.1,
+        "distortion_budget": 1.0,
+    },
+}
+ROUNDS = {"selena": 9}  # two teachers and the student
+
+
+def run(folder, name):
+    defense = DEFENSES[name]
+    config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name]))
+    task = make_task(folder, config, group_norm=defense.group_norm)
+    save_checkpoint(task.undefended, {"state_dict": fill(new_classifier()).network.state_dict()})
+    defense.train(dataclasses.replace(task, selection=samples(9, seed=5)))
+
+
+def files(folder):
+    """All that is left but the seconds it took."""
+    below = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".seconds.json"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in below}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folders = {name: tmp_path_factory.mktemp(name) for name in DEFENSES}
+    for name, folder in folders.items():
+        run(folder, name)
+    return {name: files(folder) for name, folder in folders.items()}
+
+
+def stop_after(saves, monkeypatch):
+    save, done = training._save_progress, []
+
+    def save_and_stop(*arguments, **named):
+        save(*arguments, **named)
+        done.append(arguments)
+        if len(done) == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save_progress", save_and_stop)
+
+
+@pytest.mark.parametrize(
+    ("name", "saves"), [(name, saves) for name in DEFENSES for saves in range(1, ROUNDS.get(name, 3) + 1)]
+)
+def test_stopped_after_any_round_it_ends_with_the_same_bytes(tmp_path, uninterrupted, monkeypatch, name, saves):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(saves, patch)
+        run(tmp_path, name)
+    torch.manual_seed(saves)  # what another process would find
+    run(tmp_path, name)
+    assert files(tmp_path) == uninterrupted[name]
