@@ -127,7 +127,7 @@ class Evaluation:
     fenced: Verdict
     bootstrap: metrics.Bootstrap
     counts: dict[str, dict[str, int]]
-    privacy: dict[str, float] | None
+    privacy: dict[str, float] | None  # what DP-SGD spent on the classifier; the fenced one has no such guarantee
     inputs: dict[str, str]  # file -> sha256
     seconds: float
 
