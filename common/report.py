@@ -104,7 +104,11 @@ def table(evaluation: Evaluation) -> str:
         f"{counts['members']} members and {counts['non_members']} non-members in the final test",
         f"Diffence: N = {fence.num_candidates}, T = {fence.step}, scenario {fence.scenario}, "
         f"interval of phi {_interval(fenced)}",
-        *([f"DP-SGD: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}, without Diffence only"] if privacy else []),
+        *(
+            [f"DP-SGD: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}, without Diffence only"]
+            if privacy
+            else []
+        ),
         "",
         f"{'':<28}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
         f"{'attack':<28}" + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2 + "AUC [95 %, paired]",

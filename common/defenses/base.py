@@ -10,7 +10,7 @@ from torch import nn
 
 from common.config import TrainingConfig
 from common.models import Classifier
-from common.training import Job, Labelled
+from common.training import BatchLoss, Job, Labelled, cross_entropy, train_classifier
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,19 @@ class Task:
     undefended: Path  # the undefended classifier's checkpoint, for defences that need it
     seed: int
     device: torch.device
+
+
+def train_on_members(task: Task, *, loss: BatchLoss = cross_entropy) -> None:
+    """Train a new classifier on all members with a loss per batch: what defences do that differ in the loss alone."""
+    train_classifier(
+        task.job,
+        task.new_classifier(task.seed),
+        task.members,
+        task.config,
+        selection=task.selection,
+        seed=task.seed,
+        loss=loss,
+    )
 
 
 def unwrapped(classifier: nn.Module, state: dict[str, Any], config: Any, *, seed: int) -> nn.Module:

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from common import rng
 from common.config import NonNegativeFloat, TrainingConfig
-from common.defenses.base import Defense, Task
-from common.training import train_classifier
+from common.defenses.base import Defense, Task, train_on_members
 
 STEP = 0.01  # in which the true class's share of a soft label is lowered
 
@@ -85,15 +84,7 @@ def wrap(classifier: nn.Module, state: dict[str, Any], config: HampConfig, *, se
 
 
 def train(task: Task) -> None:
-    train_classifier(
-        task.job,
-        task.new_classifier(task.seed),
-        task.members,
-        task.config,
-        selection=task.selection,
-        seed=task.seed,
-        loss=lambda logits, labels, indices, epoch: hamp_loss(logits, labels, task.config),
-    )
+    train_on_members(task, loss=lambda logits, labels, indices, epoch: hamp_loss(logits, labels, task.config))
 
 
 DEFENSE = Defense(config=HampConfig, train=train, wrap=wrap)

@@ -7,8 +7,7 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from common.config import NonNegativeFloat, TrainingConfig
-from common.defenses.base import Defense, Task
-from common.training import train_classifier
+from common.defenses.base import Defense, Task, train_on_members
 
 
 class RelaxLossConfig(TrainingConfig):
@@ -43,17 +42,11 @@ def _softened(logits: torch.Tensor, labels: torch.Tensor, upper: float) -> torch
 
 def train(task: Task) -> None:
     config: RelaxLossConfig = task.config
-    train_classifier(
-        task.job,
-        task.new_classifier(task.seed),
-        task.members,
-        config,
-        selection=task.selection,
-        seed=task.seed,
-        loss=lambda logits, labels, indices, epoch: relax_loss(
-            logits, labels, epoch, alpha=config.alpha, upper=config.upper
-        ),
-    )
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor, epoch: int) -> torch.Tensor:
+        return relax_loss(logits, labels, epoch, alpha=config.alpha, upper=config.upper)
+
+    train_on_members(task, loss=loss)
 
 
 DEFENSE = Defense(config=RelaxLossConfig, train=train)

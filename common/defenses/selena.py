@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from common import rng, storage, training
 from common.config import Positive, TrainingConfig
-from common.defenses.base import Defense, Task
+from common.defenses.base import Defense, Task, train_on_members
 from common.training import Job, Labelled, answer, train_classifier
 
 
@@ -40,15 +40,7 @@ def train(task: Task) -> None:
     for index in range(config.teachers):
         train_teacher(task, index, unseen[:, index])
     targets = distillation_targets(task, unseen)
-    train_classifier(
-        task.job,
-        task.new_classifier(task.seed),
-        task.members,
-        config,
-        selection=task.selection,
-        seed=task.seed,
-        loss=lambda logits, labels, indices, epoch: F.cross_entropy(logits, targets[indices]),
-    )
+    train_on_members(task, loss=lambda logits, labels, indices, epoch: F.cross_entropy(logits, targets[indices]))
 
 
 def teacher_job(task: Task, index: int) -> Job:
