@@ -7,6 +7,7 @@ goes on where it stopped; intervals, answers, attacks and statistics are compute
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,14 @@ class Verdict:
         correct, member = self.test.correct, self.test.member
         return {"train": float(correct[member].mean()), "test": float(correct[~member].mean())}
 
+    @cached_property
     def best(self) -> dict[str, Any]:
         """The attack of greatest AUC: what a user has to fear, if the attacker happens to choose well.
 
         A maximum over tries on one test set is too great by chance. ``selection_bias`` estimates by how much: the mean
         over bootstrap maxima less the maximum; ``auc_ci`` is the middle of the bootstrap maxima, each over all attacks.
         """
-        rows = {name: self.measurements(name) for name in self.scores}
+        rows = self.measurements
         attack = max(rows, key=lambda name: rows[name]["auc"])
         return {
             "auc": rows[attack]["auc"],
@@ -103,12 +105,17 @@ class Verdict:
             "selection_bias": float(self.greatest_aucs.mean()) - rows[attack]["auc"],
         }
 
-    @property
+    @cached_property
     def greatest_aucs(self) -> np.ndarray:
         """float64 [B]: the greatest AUC over the attacks in every resample."""
         return np.max(list(self.aucs.values()), axis=0)
 
-    def measurements(self, attack: str) -> dict[str, Any]:
+    @cached_property
+    def measurements(self) -> dict[str, dict[str, Any]]:
+        """By attack: AUC with its interval, balanced accuracy at the fitted threshold, TPR at FPRs and TNR at FNRs."""
+        return {attack: self._measure(attack) for attack in self.scores}
+
+    def _measure(self, attack: str) -> dict[str, Any]:
         scores, member = self.scores[attack], self.test.member
         return {
             "auc": metrics.auc(scores, member),

@@ -40,7 +40,6 @@ def write(experiment: Experiment, evaluation: Evaluation) -> str:
 def as_json(experiment: Experiment, evaluation: Evaluation, verdict: Verdict) -> dict[str, Any]:
     """report.json, schema 1."""
     settings = evaluation.settings
-    attacks = {name: verdict.measurements(name) for name in verdict.scores}
     interval = verdict.interval
     return {
         "schema": 1,
@@ -52,7 +51,7 @@ def as_json(experiment: Experiment, evaluation: Evaluation, verdict: Verdict) ->
         "accuracy": verdict.accuracy,
         "label_agreement": verdict.label_agreement,
         "raw_answer_rate": verdict.raw_answer_rate,
-        "protocols": {"held_out": {"attacks": attacks, "best": verdict.best()}},
+        "protocols": {"held_out": {"attacks": verdict.measurements, "best": verdict.best}},
         "counts": evaluation.counts,
         # the diffusion model has seen the members without such a guarantee, and so has the tuned interval
         "privacy": evaluation.privacy if verdict.interval is None else None,
@@ -81,15 +80,16 @@ class Difference:
 
 
 def auc_difference(evaluation: Evaluation, attack: str) -> Difference:
+    """Of one attack."""
     without, fenced = evaluation.without, evaluation.fenced
-    value = fenced.measurements(attack)["auc"] - without.measurements(attack)["auc"]
+    value = fenced.measurements[attack]["auc"] - without.measurements[attack]["auc"]
     return Difference(value, metrics.interval95(fenced.aucs[attack] - without.aucs[attack]))
 
 
 def best_difference(evaluation: Evaluation) -> Difference:
     """Between the greatest AUC of any attack with Diffence and without."""
     without, fenced = evaluation.without, evaluation.fenced
-    value = fenced.best()["auc"] - without.best()["auc"]
+    value = fenced.best["auc"] - without.best["auc"]
     return Difference(value, metrics.interval95(fenced.greatest_aucs - without.greatest_aucs))
 
 
@@ -116,7 +116,7 @@ def table(evaluation: Evaluation) -> str:
     for name in without.scores:
         cells = "".join(f"{_cells(verdict, name)}    " for verdict in (without, fenced))
         lines.append(f"{name:<28}{cells}{auc_difference(evaluation, name)}")
-    best = [without.best(), fenced.best()]
+    best = [without.best, fenced.best]
     lines += [
         "",
         f"{'accuracy, train / test':<28}"
@@ -124,7 +124,8 @@ def table(evaluation: Evaluation) -> str:
         f"{'same label as raw':<28}{without.label_agreement:<42.4f}{fenced.label_agreement:<42.4f}",
         f"{'answered by raw logits':<28}{without.raw_answer_rate:<42.4f}{fenced.raw_answer_rate:<42.4f}",
         "",
-        f"Best attack: AUC {_best(best[0])} without Diffence, {_best(best[1])} with; "
+        f"Best attack: AUC {_auc(best[0])} ({best[0]['attack']}) without Diffence, "
+        f"{_auc(best[1])} ({best[1]['attack']}) with; "
         f"difference {best_difference(evaluation)}.",
         f"(A maximum over {len(without.scores)} attacks on one test set is too great by chance: by about "
         f"{best[0]['selection_bias']:.3f} without, {best[1]['selection_bias']:.3f} with.)",
@@ -138,17 +139,12 @@ def _interval(verdict: Verdict) -> str:
 
 
 def _cells(verdict: Verdict, attack: str) -> str:
-    row = verdict.measurements(attack)
-    return f"{_auc(verdict, attack):<23}{row['balanced_accuracy']:>7.3f}{row['tpr_at_fpr']['0.01']:>8.3f}"
+    row = verdict.measurements[attack]
+    return f"{_auc(row):<23}{row['balanced_accuracy']:>7.3f}{row['tpr_at_fpr']['0.01']:>8.3f}"
 
 
-def _auc(verdict: Verdict, attack: str) -> str:
-    row = verdict.measurements(attack)
+def _auc(row: dict[str, Any]) -> str:
     return f"{row['auc']:.3f} [{row['auc_ci'][0]:.3f}, {row['auc_ci'][1]:.3f}]"
-
-
-def _best(best: dict[str, Any]) -> str:
-    return f"{best['auc']:.3f} [{best['auc_ci'][0]:.3f}, {best['auc_ci'][1]:.3f}] ({best['attack']})"
 
 
 def roc_picture(evaluation: Evaluation) -> Figure:
@@ -159,7 +155,7 @@ def roc_picture(evaluation: Evaluation) -> Figure:
     fprs = np.geomspace(least, 1, 200)
     verdicts = (("without Diffence", WITHOUT, evaluation.without), ("with Diffence", WITH, evaluation.fenced))
     for label, colour, verdict in verdicts:
-        attack = verdict.best()["attack"]
+        attack = verdict.best["attack"]
         scores = verdict.scores[attack]
         tpr = metrics.Bootstrap.once(member).tprs(scores, member, fprs)[0]
         lo, hi = np.quantile(evaluation.bootstrap.tprs(scores, member, fprs), [0.025, 0.975], axis=0)
