@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.experiment import Experiment
 from common.models import MODELS, Classifier, build_classifier
 from common.paths import DatasetFolder
-from common.training import Job, is_done
+from common.training import Job, Labelled, is_done
 
 Command = Callable[[DatasetFolder, argparse.Namespace], None]
 
@@ -103,34 +103,22 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     defense = DEFENSES[options.defense]
     settings_file = folder.config(f"published/{options.defense}" if options.published else options.defense)
     settings = config.load(settings_file, defense.config)
-    classifier_config = experiment.classifier_config
-    undefended = folder.classifier(model=options.model, defense="undefended")
-    made_from = experiment.made_from(
-        defense=options.defense,
-        classifier={options.model: classifier_config.model_dump()[options.model]},
-        settings=settings.model_dump(),
-    )
-    if defense.needs_undefended:
-        folder.require(undefended, evaluation.training_command("undefended", options.model))
-        made_from["undefended"] = storage.file_sha256(undefended)
-    job = Job(folder.classifier(model=options.model, defense=options.defense), made_from)
     part = experiment.partition
-    selections = {
-        "validation": lambda: experiment.training_part(part.validation),
-        "test": lambda: experiment.test_part(part.test_order),
-        "last": lambda: None,
-    }
     if settings.checkpoint_selection == "validation" and len(part.validation) == 0:
         raise UserError(
             f"{folder.shown(settings_file)}: checkpoint_selection: validation needs a validation "
             "part, but configs/data.yaml has validation: 0"
         )
+    undefended = folder.classifier(model=options.model, defense="undefended")
+    if defense.needs_undefended:
+        folder.require(undefended, evaluation.training_command("undefended", options.model))
+    job = _classifier_job(experiment, options, settings, undefended if defense.needs_undefended else None)
     if is_done(job):
         return
 
     def new_classifier(seed: int) -> Classifier:
         classifier = build_classifier(
-            options.model, classifier_config, experiment.spec, seed=seed, group_norm=defense.group_norm
+            options.model, experiment.classifier_config, experiment.spec, seed=seed, group_norm=defense.group_norm
         )
         return classifier.to(experiment.device)
 
@@ -142,13 +130,34 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
             members=experiment.training_part(part.members),
             reference=experiment.training_part(part.reference),
             tuning_members=experiment.training_part(part.roles(len(part.members))["tuning"].members),
-            selection=selections[settings.checkpoint_selection](),
+            selection=_selection_part(experiment, settings.checkpoint_selection),
             undefended=undefended,
             seed=options.seed,
             device=experiment.device,
         )
     )
     print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
+
+
+def _classifier_job(
+    experiment: Experiment, options: argparse.Namespace, settings: config.TrainingConfig, built_on: Path | None
+) -> Job:
+    """What the training leaves behind, and everything it depends on: ``built_on`` is the classifier it protects."""
+    made_from = experiment.made_from(
+        defense=options.defense,
+        classifier={options.model: experiment.classifier_config.model_dump()[options.model]},
+        settings=settings.model_dump(),
+    )
+    if built_on is not None:
+        made_from["undefended"] = storage.file_sha256(built_on)
+    return Job(experiment.folder.classifier(model=options.model, defense=options.defense), made_from)
+
+
+def _selection_part(experiment: Experiment, selection: str) -> Labelled | None:
+    """The samples whose accuracy picks the epoch, or None where the last one is kept."""
+    if selection == "validation":
+        return experiment.training_part(experiment.partition.validation)
+    return experiment.test_part(experiment.partition.test_order) if selection == "test" else None
 
 
 def evaluate(folder: Path, argv: list[str] | None = None) -> int:

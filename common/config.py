@@ -141,7 +141,7 @@ Config = TypeVar("Config", bound=Strict)
 def load(path: Path, model: type[Config]) -> Config:
     """Read and check a YAML file. Raises UserError naming the file and all of its mistakes."""
     try:
-        content = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
+        content = _UniqueKeyLoader(path.read_text()).get_single_data()
     except FileNotFoundError:
         raise UserError(f"{path} not found: every dataset folder needs it") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:

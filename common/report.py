@@ -98,17 +98,12 @@ def table(evaluation: Evaluation) -> str:
     settings, without, fenced = evaluation.settings, evaluation.without, evaluation.fenced
     counts = evaluation.counts["final_test"]
     fence = settings.fence
-    privacy = evaluation.privacy
     lines = [
         f"{evaluation.dataset}, {settings.defense} ({settings.model}), held-out protocol: "
         f"{counts['members']} members and {counts['non_members']} non-members in the final test",
         f"Diffence: N = {fence.num_candidates}, T = {fence.step}, scenario {fence.scenario}, "
         f"interval of phi {_interval(fenced)}",
-        *(
-            [f"DP-SGD: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}, without Diffence only"]
-            if privacy
-            else []
-        ),
+        *_privacy_lines(evaluation.privacy),
         "",
         f"{'':<28}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
         f"{'attack':<28}" + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2 + "AUC [95 %, paired]",
@@ -131,6 +126,13 @@ def table(evaluation: Evaluation) -> str:
         f"{best[0]['selection_bias']:.3f} without, {best[1]['selection_bias']:.3f} with.)",
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _privacy_lines(privacy: dict[str, float] | None) -> list[str]:
+    """What DP-SGD spent, where it trained the classifier."""
+    if privacy is None:
+        return []
+    return [f"DP-SGD: epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:g}, without Diffence only"]
 
 
 def _interval(verdict: Verdict) -> str:

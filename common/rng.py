@@ -28,11 +28,6 @@ def torch_generator(*parts: Part) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
-def device_generator(device: torch.device) -> torch.Generator:
-    """A generator on the device, for libraries that draw there; to be seeded by name before each use."""
-    return torch.Generator(device)
-
-
 def numpy_generator(*parts: Part) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive_seed(*parts)))
 

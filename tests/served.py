@@ -35,7 +35,7 @@ def run(root: Path, folder: str, script: str, *arguments: str) -> subprocess.Com
 
 
 def _execute(root: Path, folder: Path, script: str, arguments: tuple[str, ...], output: Path) -> None:
-    os.chdir(folder)
+    os.chdir(folder)  # of this process alone: a user starts the script in its folder
     sys.argv = [script, *arguments]
     with (
         output.with_suffix(".stdout").open("w") as out,

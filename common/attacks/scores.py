@@ -33,7 +33,7 @@ def entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i), Song and Mittal eq. 8 with its sign turned."""
+    """(1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i), Song and Mittal's Mentr with its sign turned."""
     p = softmax(logits, axis=1)
     p_y = _of_label(p, labels)
     terms = p * np.log(np.maximum(1 - p, LOG_FLOOR))

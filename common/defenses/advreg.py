@@ -1,7 +1,7 @@
 """Adversarial regularisation (Nasr, Shokri, Houmansadr, CCS 2018): train against an inference net that guesses members.
 
-An epoch is (batches // 2) rounds of 26 batches for the inference net and 2 for the classifier, which makes it
-about as dear as ten plain epochs: 26 batches of members and as many of non-members are answered in each round.
+An epoch is rounds of 26 batches of members and of non-members for the inference net, and then 2 for the classifier
+(the last round has the rest of an odd number), which makes it several times as dear as a plain epoch.
 """
 
 import torch
@@ -22,7 +22,7 @@ class AdvRegConfig(TrainingConfig):
     inference_batches: Positive  # of the inference net, in each round
     classifier_batches: Positive  # of the classifier, in each round
     inference_learning_rate: PositiveFloat
-    first_passes: Positive  # of the inference net over its data, after one plain epoch of the classifier
+    first_passes: Positive  # of the inference net, as many steps as an epoch has batches, after one plain epoch
 
 
 class InferenceNet(nn.Module):

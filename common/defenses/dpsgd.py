@@ -4,6 +4,7 @@ Normalisation layers must not mix samples, so BatchNorm gives way to GroupNorm b
 spent is computed by Opacus's accountant and stored in the checkpoint.
 """
 
+from functools import cache
 from typing import Annotated
 
 import torch
@@ -38,6 +39,7 @@ class DPSGDConfig(TrainingConfig):
         return self
 
 
+@cache
 def noise_multiplier(config: DPSGDConfig, *, members: int) -> float:
     """The configured one, or the least that spends no more than the target epsilon in all epochs."""
     if config.noise_multiplier is not None:
@@ -74,7 +76,7 @@ class Trainer:
         self.members = len(task.members)
         self.classifier = task.new_classifier(task.seed)
         self.module = GradSampleModule(self.classifier)
-        self.noise = rng.device_generator(task.device)
+        self.noise = torch.Generator(task.device)  # Opacus draws on the device; seeded by name in each epoch
         self.optimizer = DPOptimizer(
             training.adam(self.module.parameters(), self.config),
             noise_multiplier=noise_multiplier(self.config, members=self.members),

@@ -47,7 +47,9 @@ def hamp_loss(logits: torch.Tensor, labels: torch.Tensor, config: HampConfig) ->
     target = soft_labels(labels, num_classes=logits.shape[1], gamma=config.gamma)
     log_p = logits.log_softmax(dim=1)
     entropy = -(log_p.exp() * log_p).sum(dim=1).mean()
-    return F.kl_div(log_p, target, reduction=config.kl_reduction) - config.alpha * entropy
+    divergence = F.kl_div(log_p, target, reduction="sum")
+    count = len(log_p) if config.kl_reduction == "batchmean" else log_p.numel()
+    return divergence / count - config.alpha * entropy
 
 
 class HampOutput(nn.Module):

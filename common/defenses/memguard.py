@@ -104,7 +104,7 @@ def mixing_probability(
 ) -> torch.Tensor:
     """Phase II: probability [B] of answering with the noisy logits; the expected L1 distortion is in the budget.
 
-    0 where the noise takes the guess no nearer to the border (the paper's equation 17).
+    0 where the noise takes the guess no nearer to the border (phase II of the paper).
     """
     nearer = (guess(z).sigmoid() - 0.5).abs() > (guess(noisy).sigmoid() - 0.5).abs()
     distortion = (noisy.softmax(dim=1) - z.softmax(dim=1)).abs().sum(dim=1)

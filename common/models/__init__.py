@@ -1,5 +1,7 @@
 """Classifiers: images in [0, 1] in, logits out; normalisation is the first layer."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -33,7 +35,7 @@ class Classifier(nn.Module):
 def build_classifier(
     model: str, config: ClassifierConfig, spec: DatasetSpec, *, seed: int, group_norm: bool = False
 ) -> Classifier:
-    """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm(min(32, C), C)."""
+    """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm."""
     options = getattr(config, model)
     with rng.global_draws(seed, "classifier", model):
         network = ResNet(
@@ -45,8 +47,11 @@ def build_classifier(
 
 
 def replace_batch_norm(network: nn.Module) -> None:
-    """Put GroupNorm(min(32, C), C) in the place of each BatchNorm, as Opacus does: it does not mix samples."""
+    """Put GroupNorm of gcd(32, C) groups in the place of each BatchNorm, as Opacus does: it does not mix samples.
+
+    For the widths of the published checkpoints, powers of two, these are the min(32, C) groups that they have.
+    """
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, nn.GroupNorm(min(32, child.num_features), child.num_features))
+                setattr(module, name, nn.GroupNorm(math.gcd(32, child.num_features), child.num_features))

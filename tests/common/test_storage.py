@@ -241,7 +241,7 @@ def test_a_checkpoint_with_a_command_is_refused_and_not_run(tmp_path, zipped):
     torch.save({**GOOD, "epoch": RunsACommand(marker)}, path, _use_new_zipfile_serialization=zipped)
     refusal(path)
     assert not marker.exists()
-    torch.load(path, weights_only=False)  # it was not harmless
+    torch.load(path, weights_only=False)  # on purpose: read carelessly, it does run
     assert marker.exists()
 
 

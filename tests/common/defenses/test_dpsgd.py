@@ -172,7 +172,7 @@ def layers(network):
     ]
 
 
-@pytest.mark.parametrize("width", [4, 16, 64])
+@pytest.mark.parametrize("width", [4, 16, 48, 64])
 def test_batch_norm_gives_way_as_opacus_would_have_it(width):
     network = ResNet(channels=3, num_classes=10, width=width, blocks=[1, 2])
     by_opacus = ModuleValidator.fix(copy.deepcopy(network))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from common.datasets import to_float
-from common.defenses import selena
+from common.defenses import base, selena
 from common.defenses.selena import SelenaConfig, distillation_targets, left_out, teacher_job
 from common.errors import UserError
 from common.storage import load_checkpoint
@@ -25,7 +25,8 @@ def trained(monkeypatch):
         names.append(job.path.name)
         return train_classifier(job, *arguments, **options)
 
-    monkeypatch.setattr(selena, "train_classifier", train)
+    monkeypatch.setattr(selena, "train_classifier", train)  # of teachers
+    monkeypatch.setattr(base, "train_classifier", train)  # of the student
     return names
 
 
@@ -89,7 +90,8 @@ def test_soft_labels_go_to_the_member_they_belong_to(tmp_path, monkeypatch):
     targets = torch.rand(20, 3, generator=generator())
     monkeypatch.setattr(selena, "distillation_targets", lambda task, unseen: targets)
     losses = []
-    monkeypatch.setattr(selena, "train_classifier", lambda *a, loss=None, **o: losses.append(loss))
+    monkeypatch.setattr(selena, "train_classifier", lambda *a, **o: None)
+    monkeypatch.setattr(base, "train_classifier", lambda *a, loss, **o: losses.append(loss))
     selena.train(task)
     logits, indices = torch.zeros(2, 3), torch.tensor([17, 4])
     expected = (targets[17].sum() + targets[4].sum()) * torch.log(torch.tensor(3.0)) / 2

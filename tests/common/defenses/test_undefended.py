@@ -6,7 +6,7 @@ from common.config import TrainingConfig
 from common.datasets import to_float
 from common.defenses import DEFENSES
 from common.defenses.base import unwrapped
-from common.defenses.undefended import DEFENSE, train
+from common.defenses.undefended import DEFENSE
 from common.storage import load_checkpoint
 from tests.common.defenses import TRAINING, make_task, samples
 
@@ -16,7 +16,7 @@ def config(**settings):
 
 
 def trained(task):
-    train(task)
+    DEFENSE.train(task)
     return load_checkpoint(task.job.path, expect={"state_dict": dict})
 
 
