@@ -185,7 +185,10 @@ def _evaluate(folder: DatasetFolder, options: argparse.Namespace) -> None:
         fence=_override(fence, options, "scenario", "num_candidates", "step"),
         protocol=_override(protocol, options, "num_sample"),
     )
-    print(report.write(experiment, evaluation.evaluate(experiment, settings)))
+    result = evaluation.evaluate(experiment, settings)
+    if result is None:
+        return
+    print(report.write(experiment, result))
     for suffix in ("", "_w_diffence"):
         print(f"results: {folder.shown(folder.results(model=options.model, defense=options.defense + suffix))}")
 

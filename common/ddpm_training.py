@@ -15,6 +15,7 @@ from tqdm import tqdm
 from common import flags, rng, storage, training
 from common.config import DDPMConfig, DDPMTraining
 from common.datasets import to_float
+from common.device import Accelerated
 from common.diffusion import Denoiser, linear_alpha_bar, q_sample
 from common.errors import UserError
 from common.models.unet import UNet
@@ -91,7 +92,15 @@ def _update(
     optimizer.step()
 
 
-def load_denoiser(checkpoint: Path, flags_file: Path, *, channels: int, device: torch.device) -> Denoiser:
+def load_denoiser(
+    checkpoint: Path,
+    flags_file: Path,
+    *,
+    channels: int,
+    device: torch.device,
+    precision: str = "fp32",
+    compile: bool = False,
+) -> Denoiser:
     """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it."""
     unet_config, schedule = flags.read(flags_file)
     state = storage.load_checkpoint(checkpoint, expect={"ema_model": dict})
@@ -99,7 +108,8 @@ def load_denoiser(checkpoint: Path, flags_file: Path, *, channels: int, device: 
     unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
     storage.load_weights(unet, weights, path=checkpoint)
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
-    return Denoiser(unet.to(device), alpha_bar).eval().requires_grad_(False)
+    fast = Accelerated(unet.to(device), precision=precision, compile=compile)
+    return Denoiser(fast, alpha_bar).eval().requires_grad_(False)
 
 
 def show(

@@ -1,19 +1,77 @@
-"""The one place that knows about devices."""
+"""The one place that knows about devices: which there are, how fast a network runs on one, how much it takes."""
+
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
+from common import distributed
 from common.errors import UserError
 
 CHOICES = ("auto", "cuda", "mps", "cpu")
+PRECISIONS = ("fp32", "bf16")
+PASS_PIXELS = 16 * 32 * 32  # enough for a CPU's full rate, and few idle where few images are asked about
+SMALLEST_PIXELS = 16 * 16  # smaller images are not given larger passes
+BYTES_PER_PIXEL = 64 * 1024  # of GPU memory that a pass of the 35.9 M parameter UNet is assumed to take
 
 
 def resolve(name: str) -> torch.device:
     """The device of that name; "auto" takes the best one. A device that is not there is an error, never the CPU."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
+        name = next(kind for kind, there in available.items() if there)
     if name not in available:
         raise UserError(f"unknown device {name!r}: choose from {', '.join(CHOICES)}")
     if not available[name]:
         raise UserError(f"--device {name}: this machine has no usable {name} device; use --device auto or cpu")
-    return torch.device(name)
+    return torch.device(name, distributed.local_rank()) if name == "cuda" else torch.device(name)
+
+
+class PassSize(NamedTuple):
+    """How many images a network gets at once: a multiple of ``least``, ``most`` at the most.
+
+    A network's bits depend on how many images it gets, but not on what the others are, if the sizes of its layers are
+    multiples of 16, as usual (vector registers; else on its place too, by rounding). So where both numbers are the
+    same, every image has the same bits in any company.
+    """
+
+    least: int
+    most: int
+
+    def room(self, wanted: int) -> int:
+        """Images in the next pass, where so many are waiting."""
+        return min(self.most, -(-wanted // self.least) * self.least)
+
+    def padded(self, count: int) -> torch.Tensor:
+        """Row numbers 0 … count - 1, and the last one again until a pass is full: int64."""
+        return torch.arange(-(-count // self.least) * self.least).clamp(max=count - 1)
+
+
+def pass_size(device: torch.device, *, pixels: int) -> PassSize:
+    """For images of so many pixels: the same on every CPU; on a GPU at most what half of its free memory holds."""
+    least = max(1, PASS_PIXELS // max(pixels, SMALLEST_PIXELS))
+    if device.type != "cuda":
+        return PassSize(least, least)
+    free, _ = torch.cuda.mem_get_info(device)
+    return PassSize(least, max(least, min(1024, free // 2 // (pixels * BYTES_PER_PIXEL)) // least * least))
+
+
+def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device; to a GPU from pinned memory, so that it need not wait."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+class Accelerated(nn.Module):
+    """A network in channels-last layout, its products in bfloat16 where asked, compiled where asked: float32 out."""
+
+    def __init__(self, network: nn.Module, *, precision: str = "fp32", compile: bool = False) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.precision = precision
+        if compile:
+            self.network.compile()
+
+    def forward(self, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        """Images [B, C, H, W] and whatever else the network takes -> its answer."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.network(x.contiguous(memory_format=torch.channels_last), *rest).to(x.dtype)

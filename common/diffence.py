@@ -6,12 +6,12 @@
     phi               logit-scaled confidence, log p_top - log(1 - p_top)
     interval          [lo, hi] of phi in which members and non-members look alike
 
-Reading order: ``Diffence.candidates``, ``select``, then ``tune_interval`` for what the defender prepares.
+Reading order: ``Diffence.draw``, ``select``, then ``tune_interval`` for what the defender prepares.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from common import rng
+from common.device import PassSize, move, pass_size
 from common.diffusion import Denoiser
 from common.errors import UserError
 
@@ -54,24 +55,54 @@ def select(candidates: torch.Tensor, interval: Interval) -> torch.Tensor:
 
     Of the candidates with the raw label, the first whose phi is inside the interval; if there is none, the one whose
     phi is nearest to the interval's middle. The raw candidate has the raw label, so there always is one.
+
+    Raises ValueError where the choice depends on candidates that were not drawn (NaN).
     """
     _check_interval(interval)
-    return _select(_phi_of_keepers(candidates), interval)
+    keepers = _phi_of_keepers(candidates)
+    undrawn = candidates.isnan().any(dim=-1).any(dim=-1)
+    if (undrawn & ~_inside(keepers[:, :-1], interval).any(dim=1)).any():
+        raise ValueError("the choice depends on candidates that were not drawn")
+    return _select(keepers, interval)
 
 
 def _phi_of_keepers(candidates: torch.Tensor) -> torch.Tensor:
-    """phi of each candidate that keeps the raw label, NaN for the others: float64 [B, N + 1]."""
+    """phi of each candidate that keeps the raw label, NaN for the others and what was not drawn: float64 [B, N + 1]."""
     labels = candidates.argmax(dim=-1)  # of equal logits the first counts, for raw answer and candidates alike
     return phi(candidates).where(labels == labels[:, -1:], math.nan)
 
 
+def _inside(keepers: torch.Tensor, interval: Interval) -> torch.Tensor:
+    return (keepers >= interval.lo) & (keepers <= interval.hi)  # false for NaN
+
+
 def _select(keepers: torch.Tensor, interval: Interval) -> torch.Tensor:
-    inside = (keepers >= interval.lo) & (keepers <= interval.hi)
+    inside = _inside(keepers, interval)
     first = inside.byte().argmax(dim=1)
     if interval == EVERYWHERE:
         return first
     distance = (keepers - (interval.lo + interval.hi) / 2).abs().nan_to_num(nan=math.inf)
     return first.where(inside.any(dim=1), distance.argmin(dim=1))
+
+
+def _waiting(candidates: torch.Tensor, rows: Sequence[int], until: Interval | None) -> list[int]:
+    """Those of the rows that need more candidates: some are missing, and none drawn so far is accepted."""
+    drawn = candidates[list(rows)][:, :-1]
+    waiting = drawn[:, :, 0].isnan().any(dim=1)
+    if until is not None:
+        waiting &= ~_inside(_phi_of_keepers(candidates[list(rows)])[:, :-1], until).any(dim=1)
+    return [row for row, more in zip(rows, waiting.tolist(), strict=True) if more]
+
+
+def _next_draws(candidates: torch.Tensor, waiting: list[int], *, room: int) -> tuple[list[int], list[int]]:
+    """Images, and the candidate to draw of each: the next one, and where there is room the ones after it."""
+    first = waiting[:room]
+    count = candidates.shape[1] - 1
+    drawn = (~candidates[first][:, :-1, 0].isnan()).sum(dim=1).tolist()
+    draws = ((row, done + ahead) for ahead in range(count) for row, done in zip(first, drawn, strict=True))
+    chosen = itertools.islice((draw for draw in draws if draw[1] < count), room)
+    rows, places = zip(*chosen, strict=True)
+    return list(rows), list(places)
 
 
 def take(candidates: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -97,38 +128,76 @@ def tune_interval(members: torch.Tensor, non_members: torch.Tensor, *, scenario:
         return Interval(least, float(known.nanmean()))
     others = _phi_of_keepers(non_members)
     greatest = float(others.nan_to_num(nan=-math.inf).max())
-    best, least_distance = None, math.inf
-    for interval in _grid_intervals(least, greatest):
-        distance = _distance(*(_answered_phi(keepers, interval) for keepers in (known, others)))
-        if distance < least_distance:
-            best, least_distance = interval, distance
-    if best is None:
-        raise UserError(
-            "no interval makes the known members and non-members look alike at all: their confidences "
-            "do not overlap. Give more known samples (--num-sample) or use --scenario 2"
-        )
-    return best
-
-
-def _grid_intervals(least: float, greatest: float) -> Iterator[Interval]:
     if least < greatest:
-        for lo, hi in itertools.combinations(np.linspace(least, greatest, GRID_POINTS).tolist(), 2):
-            yield Interval(lo, hi)
+        grid = np.linspace(least, greatest, GRID_POINTS)
+        answered = [_answered_phi(keepers.numpy(), grid) for keepers in (known, others)]  # [pairs, n] each
+        distances = _distances(*answered)
+        best = int(distances.argmin())
+        if distances[best] < math.inf:
+            lo, hi = (float(grid[end[best]]) for end in _pairs(grid))
+            return Interval(lo, hi)
+    raise UserError(
+        "no interval makes the known members and non-members look alike at all: their confidences "
+        "do not overlap. Give more known samples (--num-sample) or use --scenario 2"
+    )
 
 
-def _answered_phi(keepers: torch.Tensor, interval: Interval) -> np.ndarray:
-    return keepers.gather(1, _select(keepers, interval).unsqueeze(1)).squeeze(1).numpy()
+def _pairs(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every ordered pair lo < hi of grid points, as two arrays of their indices."""
+    return np.triu_indices(len(grid), k=1)
 
 
-def _distance(members: np.ndarray, non_members: np.ndarray) -> float:
-    """Jensen-Shannon distance between histograms over the non-members' range; infinite where it says nothing."""
-    lo, hi = non_members.min(), non_members.max()
-    if not hi - lo > BINS * np.spacing(max(abs(lo), abs(hi))):  # too narrow to be cut into bins
-        return math.inf
-    counts = [np.histogram(values, bins=BINS, range=(lo, hi))[0] for values in (members, non_members)]
-    if counts[0].sum() == 0:  # no member falls into the bins: the published code's NaN, which it then prefers
-        return math.inf
-    return float(jensenshannon(*(np.clip(count, EMPTY_BIN, None) for count in counts)))
+def _answered_phi(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """phi of the answers under the interval of every pair: keepers [n, N + 1] -> [pairs, n], as ``select`` chooses."""
+    lo, hi = _pairs(grid)
+    first = _first_inside(keepers, grid)[:, lo, hi].T  # [pairs, n]
+    rows = np.arange(len(keepers))
+    answered = keepers[rows, first.clip(max=keepers.shape[1] - 1)]
+    for pair, middle in enumerate((grid[lo] + grid[hi]) / 2):
+        none = first[pair] == keepers.shape[1]
+        distance = np.abs(keepers[none] - middle)
+        answered[pair, none] = keepers[none, np.nan_to_num(distance, nan=math.inf).argmin(axis=1)]
+    return answered
+
+
+def _first_inside(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """The place of the first keeper inside [grid[a], grid[b]], N + 1 where there is none: [n, N + 1] -> [n, a, b].
+
+    A keeper is inside for a up to the last grid point that is not above it, and for b from the first not below it.
+    """
+    n, count = keepers.shape
+    first = np.full((n, len(grid) + 1, len(grid) + 1), count)
+    for place in reversed(range(count)):
+        phis = keepers[:, place]
+        rows = np.flatnonzero(~np.isnan(phis))
+        below = np.searchsorted(grid, phis[rows], side="right")  # grid points up to it, so a < below
+        first[rows, below, np.searchsorted(grid, phis[rows], side="left")] = place
+    first = np.minimum.accumulate(first[:, ::-1], axis=1)[:, ::-1]
+    return np.minimum.accumulate(first, axis=2)[:, 1:, :-1]
+
+
+def _distances(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon distance of each row's histograms over the non-members' range; infinite where it says nothing.
+
+    [pairs, n], [pairs, m] -> [pairs]
+    """
+    lo, hi = non_members.min(axis=1), non_members.max(axis=1)
+    told = hi - lo > BINS * np.spacing(np.maximum(abs(lo), abs(hi)))  # wide enough to be cut into bins
+    distances = np.full(len(lo), math.inf)
+    counts = np.stack([_histograms(part[told], lo[told], hi[told]) for part in (members, non_members)])
+    some = counts[0].any(axis=1)  # where no member falls into the bins, the published code's NaN, which it then prefers
+    distances[np.flatnonzero(told)[some]] = jensenshannon(*np.clip(counts[:, some], EMPTY_BIN, None), axis=1)
+    return distances
+
+
+def _histograms(values: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+    """Counts [rows, BINS] of each row of values [rows, n] in equal bins from its lo to its hi."""
+    return np.array(
+        [
+            np.histogram(row, bins=BINS, range=ends)[0]
+            for row, ends in zip(values, zip(lo, hi, strict=True), strict=True)
+        ]
+    ).reshape(-1, BINS)
 
 
 class Diffence(nn.Module):
@@ -142,7 +211,7 @@ class Diffence(nn.Module):
     interval:        from ``tune_interval``; the default accepts the first candidate that keeps the label
     num_candidates:  N, reconstructions per image
     step:            T, the diffusion step to which images are noised
-    batch_size:      images per pass of the diffusion model; bounds memory, changes nothing else
+    batch_size:      images per pass of the diffusion model, smaller ones being filled up; the default suits the device
     """
 
     def __init__(
@@ -154,13 +223,13 @@ class Diffence(nn.Module):
         num_candidates: int = 30,
         step: int = 160,
         seed: int = 0,
-        batch_size: int = 256,
+        batch_size: int | None = None,
     ) -> None:
         super().__init__()
         _check_interval(interval)
         if not 1 <= step <= denoiser.num_steps:
             raise ValueError(f"step must be 1 … {denoiser.num_steps}, the diffusion model's steps, not {step}")
-        if num_candidates < 1 or batch_size < 1:
+        if num_candidates < 1 or (batch_size is not None and batch_size < 1):
             raise ValueError(f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive")
         self.classifier = classifier
         self.denoiser = denoiser
@@ -171,12 +240,30 @@ class Diffence(nn.Module):
         self.batch_size = batch_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        candidates = self.candidates(x)
+        candidates = self.draw(x, until=self.interval)
         return take(candidates, select(candidates, self.interval)).to(x.device)
 
-    @torch.no_grad()
     def candidates(self, x: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] in [0, 1] -> logits [B, N + 1, K] on the CPU, the raw ones last.
+        """All candidates of images [B, C, H, W] in [0, 1]: logits [B, N + 1, K] on the CPU, the raw ones last."""
+        return self.draw(x, until=None)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        x: torch.Tensor,
+        *,
+        until: Interval | None,
+        known: torch.Tensor | None = None,
+        tick: Callable[[int], object] = lambda count: None,
+    ) -> torch.Tensor:
+        """Candidates of images [B, C, H, W] in [0, 1], each image's in order until one is accepted.
+
+        Logits [B, N + 1, K] on the CPU, the raw ones last, NaN where nothing was drawn: ``select`` answers from them
+        as from all candidates.
+
+        until:  the interval whose first candidate inside ends an image's draws; None draws them all
+        known:  what an earlier call gave for the same images, which is not computed again
+        tick:   called with the number of images that have just got all they need
 
         Puts classifier and diffusion model into evaluation mode, whatever the caller left them in.
 
@@ -184,19 +271,47 @@ class Diffence(nn.Module):
         """
         _check_images(x)
         self.eval()
-        group = max(1, self.batch_size // self.num_candidates)
-        return torch.cat([self._candidates(part) for part in x.split(group)])
-
-    def _candidates(self, x: torch.Tensor) -> torch.Tensor:
+        size = (
+            PassSize(self.batch_size, self.batch_size)
+            if self.batch_size
+            else pass_size(x.device, pixels=x[0, 0].numel())
+        )
+        candidates = self._with_raw(x, known, size)
         keys = [rng.sample_key(image) for image in x]
-        noise = rng.candidate_noise(keys, self.num_candidates, x.shape[1:], seed=self.seed).flatten(0, 1)  # [B * N, …]
-        images = x.repeat_interleave(self.num_candidates, dim=0)  # [B * N, C, H, W]
-        answers = [
-            self._classify(self.denoiser.purify(part, part_noise.to(x), step=self.step))
-            for part, part_noise in zip(images.split(self.batch_size), noise.split(self.batch_size), strict=True)
-        ]
-        reconstructed = torch.cat(answers).unflatten(0, (len(x), self.num_candidates))  # [B, N, K]
-        return torch.cat([reconstructed, self._classify(x).unsqueeze(1)], dim=1)
+        waiting = _waiting(candidates, range(len(x)), until)
+        tick(len(x) - len(waiting))
+        while waiting:
+            # room that is left beside each waiting image's next candidate is filled by the ones after it
+            rows, places = _next_draws(candidates, waiting, room=size.room(len(waiting)))
+            candidates[rows, places] = self._reconstruct(x, keys, rows, places, size)
+            touched = set(rows)
+            done = touched.difference(_waiting(candidates, sorted(touched), until))
+            waiting = [row for row in waiting if row not in done]
+            tick(len(done))
+        return candidates
+
+    def _with_raw(self, x: torch.Tensor, known: torch.Tensor | None, size: PassSize) -> torch.Tensor:
+        """The known candidates, or none, and the logits of x itself in their place."""
+        new = torch.ones(len(x), dtype=torch.bool) if known is None else known[:, -1].isnan().any(dim=1)
+        if known is not None and not new.any():
+            return known.clone()
+        parts = x[new.to(x.device)].split(size.most)
+        raw = torch.cat([self._classify(part[size.padded(len(part))])[: len(part)] for part in parts])
+        if known is None:
+            known = raw.new_full((len(x), self.num_candidates + 1, raw.shape[1]), math.nan)
+        candidates = known.clone()
+        candidates[new, -1] = raw
+        return candidates
+
+    def _reconstruct(
+        self, x: torch.Tensor, keys: list[bytes], rows: list[int], places: list[int], size: PassSize
+    ) -> torch.Tensor:
+        """One pass: logits [n, K] of candidate ``places[i]`` of image ``rows[i]``."""
+        draws = [(keys[row], place) for row, place in zip(rows, places, strict=True)]
+        noise = rng.candidate_noise(draws, x.shape[1:], seed=self.seed)[size.padded(len(rows))]
+        images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
+        purified = self.denoiser.purify(images, move(noise.to(x.dtype), x.device), step=self.step)
+        return self._classify(purified)[: len(rows)]
 
     def _classify(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(images).cpu()

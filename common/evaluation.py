@@ -1,8 +1,4 @@
-"""From a trained classifier to a privacy verdict: candidate bank -> answers -> attacks -> report.
-
-Each sample is purified once. The bank of all candidate logits is kept on disk in parts, so an interrupted evaluation
-goes on where it stopped; intervals, answers, attacks and statistics are computed from it without the diffusion model.
-"""
+"""From a trained classifier to a privacy verdict: candidate bank -> answers -> attacks -> report."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from common import config, ddpm_training, diffence, models, storage
+from common import config, ddpm_training, diffence, distributed, models, storage
 from common.attacks import metrics, suite
 from common.attacks.answers import Answers
+from common.bank import Bank, BankStore
 from common.datasets import to_float
 from common.defenses import DEFENSES
 from common.diffence import Diffence, Interval
@@ -26,7 +22,6 @@ from common.diffusion import Denoiser
 from common.errors import UserError
 from common.experiment import Experiment
 from common.paths import DatasetFolder
-from common.training import Labelled
 
 FPRS = ("0.001", "0.01")
 FNRS = ("0.001",)
@@ -40,35 +35,6 @@ class Settings:
     defense: str
     fence: config.DiffenceConfig
     protocol: config.EvaluationConfig
-
-
-@dataclass(frozen=True)
-class Bank:
-    """All candidate logits of one role: float32 [n, N + 1, K], the raw ones last, and labels int64 [n]."""
-
-    members: torch.Tensor
-    non_members: torch.Tensor
-    member_labels: torch.Tensor
-    non_member_labels: torch.Tensor
-
-    def answers(self, interval: Interval | None) -> Answers:
-        """The fenced answers, or the raw ones where there is no interval."""
-        logits = torch.cat([_answer(part, interval) for part in (self.members, self.non_members)])
-        labels = torch.cat([self.member_labels, self.non_member_labels])
-        member = np.arange(len(labels)) < len(self.members)
-        return Answers(logits.double().numpy(), labels.numpy(), member)
-
-    def raw_answer_rate(self, interval: Interval) -> float:
-        """Share of samples that the raw candidate, the last resort, answers."""
-        parts = [self.members, self.non_members]
-        raw = torch.cat([diffence.select(part, interval) == part.shape[1] - 1 for part in parts])
-        return float(raw.double().mean())
-
-
-def _answer(candidates: torch.Tensor, interval: Interval | None) -> torch.Tensor:
-    if interval is None:
-        return candidates[:, -1]
-    return diffence.take(candidates, diffence.select(candidates, interval))
 
 
 @dataclass(frozen=True)
@@ -139,14 +105,17 @@ class Evaluation:
     seconds: float
 
 
-def evaluate(experiment: Experiment, settings: Settings) -> Evaluation:
-    """Evaluate one classifier, alone and behind Diffence, on the held-out roles."""
+def evaluate(experiment: Experiment, settings: Settings) -> Evaluation | None:
+    """Evaluate one classifier, alone and behind Diffence, on the held-out roles.
+
+    Of several processes the first judges; the others get None.
+    """
     start = time.monotonic()
     require_inputs(experiment, settings)
     defended = load_classifier(experiment, model=settings.model, defense=settings.defense)
-    banks = candidate_banks(experiment, settings, defended)
-    tuning = banks["tuning"]
-    interval = diffence.tune_interval(tuning.members, tuning.non_members, scenario=settings.fence.scenario)
+    banks, interval = draw_banks(bank_store(experiment, settings, defended), settings)
+    if not distributed.is_first():
+        return None
     member = banks["final_test"].answers(None).member
     bootstrap = metrics.Bootstrap.draw(member, resamples=settings.protocol.bootstrap, seed=experiment.seed)
     without, fenced = (
@@ -206,14 +175,19 @@ def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defe
     else:
         settings = config.load(experiment.folder.config(defense), kind.config)
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed)
-    wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
+    wrapped = wrapped.to(experiment.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     return Defended(wrapped, settings.model_dump(), state.get("privacy"))
 
 
 def load_denoiser(experiment: Experiment) -> Denoiser:
     folder = experiment.folder
     return ddpm_training.load_denoiser(
-        folder.ddpm, folder.ddpm_flags, channels=experiment.spec.channels, device=experiment.device
+        folder.ddpm,
+        folder.ddpm_flags,
+        channels=experiment.spec.channels,
+        device=experiment.device,
+        precision=experiment.precision,
+        compile=experiment.compile,
     )
 
 
@@ -227,77 +201,32 @@ def build_fence(
     return Diffence(classifier, denoiser, num_candidates=fence.num_candidates, step=fence.step, seed=experiment.seed)
 
 
-def candidate_banks(experiment: Experiment, settings: Settings, defended: Defended) -> dict[str, Bank]:
-    """The bank of every role, read from disk where it is there and computed (and kept) where it is not."""
-    fenced = build_fence(experiment, defended.classifier, settings.fence)
-    store = BankStore(experiment, settings, defended)
-    roles = experiment.partition.roles(settings.protocol.num_sample)
-    parts = {
-        role: (experiment.training_part(indices.members), experiment.test_part(indices.non_members))
-        for role, indices in roles.items()
+def bank_store(experiment: Experiment, settings: Settings, defended: Defended) -> BankStore:
+    """The bank of this classifier behind this fence, in a folder named by everything its logits depend on."""
+    *files, _ = _input_files(experiment, settings)
+    key = {
+        "files": [storage.file_sha256(file) for file in files],
+        "partition": experiment.partition.key,
+        "classifier": experiment.classifier_config.model_dump()[settings.model],
+        "defense": defended.settings,
+        "fence": settings.fence.model_dump(exclude={"scenario"}),
+        "seed": experiment.seed,
+        "device": experiment.device.type,
+        "precision": experiment.precision,
     }
-    banks = {}
-    total = sum(len(part) for pair in parts.values() for part in pair)
-    with tqdm(total=total, unit="sample", desc=f"purify {settings.defense}") as bar:
-        for role, (members, non_members) in parts.items():
-            banks[role] = Bank(
-                members=store.candidates(fenced, members, bar),
-                non_members=store.candidates(fenced, non_members, bar),
-                member_labels=members.labels.cpu(),
-                non_member_labels=non_members.labels.cpu(),
-            )
-    return banks
+    fenced = build_fence(experiment, defended.classifier, settings.fence)
+    return BankStore(experiment, fenced, experiment.folder.banks / storage.digest(key), settings.fence.group_size)
 
 
-class BankStore:
-    """Candidate logits on disk, in groups of samples; a group is named by everything its logits depend on.
-
-    Groups are fixed by position, so a group is always computed in the same batches and has the same bits.
-    """
-
-    def __init__(self, experiment: Experiment, settings: Settings, defended: Defended) -> None:
-        classifier, ddpm, flags, _ = _input_files(experiment, settings)
-        self.group_size = settings.fence.group_size
-        self.num_classes = experiment.spec.num_classes
-        key = {
-            "files": [storage.file_sha256(file) for file in (classifier, ddpm, flags)],
-            "classifier": experiment.classifier_config.model_dump()[settings.model],
-            "defense": defended.settings,
-            "fence": settings.fence.model_dump(exclude={"scenario"}),
-            "seed": experiment.seed,
-            "device": experiment.device.type,
-        }
-        self.folder = experiment.folder.banks / storage.digest(key)
-
-    def candidates(self, fenced: Diffence, part: Labelled, bar: tqdm) -> torch.Tensor:
-        """float32 [n, N + 1, K] of the part's samples."""
-        return torch.cat([self._group(fenced, images, bar) for images in part.images.split(self.group_size)])
-
-    def _group(self, fenced: Diffence, images: torch.Tensor, bar: tqdm) -> torch.Tensor:
-        path = self.folder / f"{_digest_of(images)}.npy"
-        expected = (len(images), fenced.num_candidates + 1, self.num_classes)
-        logits = _read_group(path, expected)
-        if logits is None:
-            logits = fenced.candidates(to_float(images))
-            storage.write_array(path, logits.numpy())
-        bar.update(len(images))
-        return logits
-
-
-def _digest_of(images: torch.Tensor) -> str:
-    return storage.digest([storage.bytes_sha256(image.cpu().numpy().tobytes()) for image in images])
-
-
-def _read_group(path: Path, shape: tuple[int, ...]) -> torch.Tensor | None:
-    """A finished group, or None where it is missing or not what it should be (then it is computed again)."""
-    if not path.is_file():
-        return None
-    try:
-        logits = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
-        return None
-    usable = logits.shape == shape and logits.dtype == np.float32 and np.isfinite(logits).all()
-    return torch.from_numpy(logits) if usable else None
+def draw_banks(store: BankStore, settings: Settings) -> tuple[dict[str, Bank], Interval]:
+    """The bank of every role, and the interval tuned on the first: the others are drawn as far as it asks for."""
+    roles = store.experiment.partition.roles(settings.protocol.num_sample)
+    tuning = store.bank(roles["tuning"], until=None, desc=f"purify {settings.defense}, tuning")
+    interval = diffence.tune_interval(tuning.members, tuning.non_members, scenario=settings.fence.scenario)
+    banks = {"tuning": tuning}
+    for role in ("attack_fit", "final_test"):
+        banks[role] = store.bank(roles[role], until=interval, desc=f"purify {settings.defense}, {role}")
+    return banks, interval
 
 
 def _judge(

@@ -18,10 +18,14 @@ class Experiment:
     folder: DatasetFolder
     seed: int
     device: torch.device
+    precision: str = "fp32"  # of the work at hand: a training's network, an evaluation's diffusion model
+    compile: bool = False  # that network
 
     @classmethod
-    def at(cls, folder: DatasetFolder, *, seed: int, device: str) -> "Experiment":
-        return cls(folder, seed, resolve(device))
+    def at(
+        cls, folder: DatasetFolder, *, seed: int, device: str, precision: str = "fp32", compile: bool = False
+    ) -> "Experiment":
+        return cls(folder, seed, resolve(device), precision, compile)
 
     @property
     def spec(self) -> DatasetSpec:

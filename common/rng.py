@@ -5,7 +5,7 @@ equal names give equal draws, whatever the batch, the order, the number of proce
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -51,11 +51,10 @@ def sample_key(image: torch.Tensor) -> bytes:
     return hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
 
 
-def candidate_noise(keys: list[bytes], count: int, shape: torch.Size, *, seed: int) -> torch.Tensor:
-    """Standard normal noise [B, count, *shape]; that of candidate j of sample i depends on (seed, keys[i], j) alone."""
-    noise = np.empty((len(keys), count, *shape), dtype=np.float32)
-    for row, key in zip(noise, keys, strict=True):
-        for j in range(count):
-            # numpy, because torch's generator on the CPU keeps only 32 bits of a seed: some samples would share noise
-            numpy_generator(seed, "candidate noise", key, j).standard_normal(dtype=np.float32, out=row[j])
+def candidate_noise(draws: Sequence[tuple[bytes, int]], shape: torch.Size, *, seed: int) -> torch.Tensor:
+    """Standard normal noise [B, *shape] for B pairs (sample key, j), which depends on (seed, key, j) alone."""
+    noise = np.empty((len(draws), *shape), dtype=np.float32)
+    for row, (key, j) in zip(noise, draws, strict=True):
+        # numpy, because torch's generator on the CPU keeps only 32 bits of a seed: some samples would share noise
+        numpy_generator(seed, "candidate noise", key, j).standard_normal(dtype=np.float32, out=row)
     return torch.from_numpy(noise)

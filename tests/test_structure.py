@@ -14,6 +14,7 @@ LAYERS = [
     {"cli", "train_all"},
     {"report"},
     {"evaluation"},
+    {"bank"},
     {"defenses"},
     {"ddpm_training", "experiment"},
     {"training", "flags"},
@@ -22,6 +23,7 @@ LAYERS = [
     {"models"},
     {"diffusion", "datasets"},
     {"config", "rng", "storage", "device", "paths"},
+    {"distributed"},
     {"errors"},
 ]
 

@@ -19,7 +19,7 @@ def machine(monkeypatch):
 @pytest.mark.parametrize(("cuda", "mps", "best"), [(1, 1, "cuda"), (1, 0, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
 def test_auto_takes_the_best_device_there_is(machine, cuda, mps, best):
     machine(cuda=bool(cuda), mps=bool(mps))
-    assert device.resolve("auto") == torch.device(best)
+    assert device.resolve("auto").type == best
 
 
 def test_a_device_that_is_there_is_taken_by_name(machine):

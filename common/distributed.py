@@ -1,0 +1,87 @@
+"""Several processes at one piece of work, as torchrun starts them; without torchrun there is one, the first.
+
+They share the file system: what one writes the others read after a ``barrier``.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
+
+Item = TypeVar("Item")
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", 0))
+
+
+def local_rank() -> int:
+    """The number of this process on its machine."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes what there is only one of."""
+    return rank() == 0
+
+
+def mine(items: Sequence[Item]) -> Sequence[Item]:
+    """This process's share: every item is in the share of exactly one process."""
+    return items[rank() :: world_size()]
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Within the block the processes of torchrun can wait for each other."""
+    if world_size() == 1:
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.all_reduce(torch.zeros(1))  # on the CPU, whatever the backend of the device
+
+
+def mean(value: float) -> float:
+    """The mean of the processes' values, the same in each of them."""
+    if world_size() == 1:
+        return value
+    total = torch.tensor([value], dtype=torch.float64)
+    dist.all_reduce(total)
+    return float(total) / world_size()
+
+
+def data_parallel(module: nn.Module) -> nn.Module:
+    """The module, its gradients averaged over the processes."""
+    return nn.parallel.DistributedDataParallel(module) if world_size() > 1 else module
+
+
+def launch(nproc: int, command: Sequence[str]) -> int:
+    """Run a Python script (path and arguments) in so many processes on this machine; its exit status."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import get_args_parser, run
+
+    arguments = ["--standalone", f"--nproc-per-node={nproc}", *command]
+    try:
+        run(get_args_parser().parse_args(arguments))
+    except ChildFailedError as error:  # the process itself has said what went wrong
+        return max(failure.exitcode for failure in error.failures.values()) if error.failures else 1
+    return 0
