@@ -81,7 +81,7 @@ class BankStore:
             list(self._groups("members", part.members, role.members, members.images)),
             list(self._groups("test", part.test_order, role.non_members, non_members.images)),
         ]
-        share = distributed.mine([*groups[0], *groups[1]])
+        share = [*groups[0], *groups[1]][distributed.share()]
         total = sum(len(group.rows) for group in share)
         with tqdm(total=total, unit="sample", desc=desc, disable=not distributed.is_first()) as bar:
             for group in share:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from common import config, ddpm_training, evaluation, flags, partition, report, storage
+from common import config, ddpm_training, distributed, evaluation, flags, partition, report, storage
 from common import device as devices
 from common.datasets import to_float
 from common.defenses import DEFENSES
@@ -54,6 +54,7 @@ def _data_partition(folder: DatasetFolder, options: argparse.Namespace) -> None:
 
 def train_ddpm(folder: Path, argv: list[str] | None = None) -> int:
     parser = _parser("train_ddpm.py", "Train the diffusion model on the classifier's members; goes on if interrupted.")
+    _add_speed(parser, "the network")
     return _run(parser, argv, folder, _train_ddpm)
 
 
@@ -62,13 +63,18 @@ def _train_ddpm(folder: DatasetFolder, options: argparse.Namespace) -> None:
     settings = experiment.ddpm_config
     fence = config.load(folder.config("diffence"), config.DiffenceConfig)
     job = Job(folder.ddpm, experiment.made_from(ddpm=settings.model_dump()))
+    done = is_done(job)
+    distributed.barrier()  # until every process has seen what is there
     members = experiment.training_part(experiment.partition.members).images
     flags_text = flags.write(settings, image_size=experiment.spec.image_size)
-    if not is_done(job):
+    if not done:
         folder.ddpm_flags.unlink(missing_ok=True)  # so that no checkpoint is ever read with another one's flags
-        ddpm_training.train(job, members, settings, seed=options.seed)
-    storage.write_text(folder.ddpm_flags, flags_text)
-    _show_ddpm(experiment, members[:12], step=fence.step)
+        ddpm_training.train(
+            job, members, settings, seed=options.seed, precision=experiment.precision, compile=experiment.compile
+        )
+    if distributed.is_first():
+        storage.write_text(folder.ddpm_flags, flags_text)
+        _show_ddpm(experiment, members[:12], step=fence.step)
 
 
 def _show_ddpm(experiment: Experiment, members: torch.Tensor, *, step: int) -> None:
@@ -92,6 +98,7 @@ def _show_ddpm(experiment: Experiment, members: torch.Tensor, *, step: int) -> N
 def train_defense(folder: Path, argv: list[str] | None = None) -> int:
     parser = _parser("train_defense.py", "Train a classifier with a defence; goes on if interrupted.")
     _add_defense(parser)
+    _add_speed(parser, "the classifier")
     parser.add_argument(
         "--published", action="store_true", help="use the published code's settings, configs/published/"
     )
@@ -103,6 +110,8 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     defense = DEFENSES[options.defense]
     settings_file = folder.config(f"published/{options.defense}" if options.published else options.defense)
     settings = config.load(settings_file, defense.config)
+    if defense.fp32_only and (options.compile or options.precision != "fp32"):
+        raise UserError(f"--defense {options.defense} trains without --compile and with --precision fp32 only")
     part = experiment.partition
     if settings.checkpoint_selection == "validation" and len(part.validation) == 0:
         raise UserError(
@@ -113,12 +122,20 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     if defense.needs_undefended:
         folder.require(undefended, evaluation.training_command("undefended", options.model))
     job = _classifier_job(experiment, options, settings, undefended if defense.needs_undefended else None)
-    if is_done(job):
+    done = is_done(job)
+    distributed.barrier()  # until every process has seen what is there
+    if done or not (distributed.is_first() or defense.shares_work):
         return
 
     def new_classifier(seed: int) -> Classifier:
         classifier = build_classifier(
-            options.model, experiment.classifier_config, experiment.spec, seed=seed, group_norm=defense.group_norm
+            options.model,
+            experiment.classifier_config,
+            experiment.spec,
+            seed=seed,
+            group_norm=defense.group_norm,
+            precision=experiment.precision,
+            compile=experiment.compile,
         )
         return classifier.to(experiment.device)
 
@@ -136,7 +153,8 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
             device=experiment.device,
         )
     )
-    print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
+    if distributed.is_first():
+        print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
 
 
 def _classifier_job(
@@ -172,6 +190,7 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument("-N", type=_positive, dest="num_candidates", help="reconstructions per image")
     parser.add_argument("-T", type=_positive, dest="step", help="diffusion step to which images are noised")
     parser.add_argument("--num-sample", type=_positive, help="members, and non-members, per role at most")
+    _add_speed(parser, "the diffusion model")
     return _run(parser, argv, folder, _evaluate)
 
 
@@ -210,6 +229,16 @@ def _add_defense(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=MODELS, default="resnet", help="classifier family (default: resnet)")
 
 
+def _add_speed(parser: argparse.ArgumentParser, network: str) -> None:
+    parser.add_argument(
+        "--precision", choices=devices.PRECISIONS, default="fp32", help=f"of {network}'s products (default: fp32)"
+    )
+    parser.add_argument("--compile", action="store_true", help=f"compile {network} (needs a C++ compiler)")
+    parser.add_argument(
+        "--nproc", type=_positive, default=1, help="processes on this machine that share the work (default: 1)"
+    )
+
+
 def _seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 2**32:
@@ -225,13 +254,17 @@ def _positive(text: str) -> int:
 
 
 def _experiment(folder: DatasetFolder, options: argparse.Namespace) -> Experiment:
-    return Experiment.at(folder, seed=options.seed, device=options.device)
+    speed = {name: getattr(options, name) for name in ("precision", "compile") if hasattr(options, name)}
+    return Experiment.at(folder, seed=options.seed, device=options.device, **speed)
 
 
 def _run(parser: argparse.ArgumentParser, argv: list[str] | None, folder: Path, command: Command) -> int:
     options = parser.parse_args(argv)
+    if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
+        return distributed.launch(options.nproc, [sys.argv[0], *(sys.argv[1:] if argv is None else argv)])
     try:
-        command(DatasetFolder(folder), options)
+        with distributed.processes():
+            command(DatasetFolder(folder), options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

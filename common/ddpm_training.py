@@ -12,19 +12,33 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from common import flags, rng, storage, training
+from common import distributed, flags, rng, storage, training
 from common.config import DDPMConfig, DDPMTraining
 from common.datasets import to_float
-from common.device import Accelerated
+from common.device import accelerate, autocast
 from common.diffusion import Denoiser, linear_alpha_bar, q_sample
 from common.errors import UserError
 from common.models.unet import UNet
 
 
-def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: int) -> None:
-    """Train on images uint8 [N, C, H, W], which are on the device that trains."""
+def train(
+    job: training.Job,
+    images: torch.Tensor,
+    config: DDPMConfig,
+    *,
+    seed: int,
+    precision: str = "fp32",
+    compile: bool = False,
+) -> None:
+    """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch."""
     recipe = config.training
+    if recipe.batch_size % distributed.world_size():
+        raise UserError(
+            f"configs/ddpm.yaml: batch_size {recipe.batch_size} cannot be shared evenly by "
+            f"{distributed.world_size()} processes"
+        )
     unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
+    parallel = distributed.data_parallel(accelerate(unet, compile=compile))
     ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
     optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
     alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
@@ -33,16 +47,16 @@ def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: 
         unet.train()
         total, first = 0.0, index * recipe.steps_per_round
         steps = range(first, first + recipe.steps_per_round)
-        with rng.global_draws(seed, "dropout", index):
+        with rng.global_draws(seed, "dropout", index, distributed.rank()):
             for step in steps:
-                loss = denoising_loss(
-                    unet, images, alpha_bar, recipe, generator=rng.torch_generator(seed, "ddpm", step)
-                )
+                generator = rng.torch_generator(seed, "ddpm", step)
+                with autocast(images.device, precision):
+                    loss = denoising_loss(parallel, images, alpha_bar, recipe, generator=generator)
                 _update(unet, optimizer, loss, recipe, step=step)
                 ema.update_parameters(unet)
                 total += loss.item()
                 bar.update()
-        return {"loss": total / len(steps)}
+        return {"loss": distributed.mean(total / len(steps))}
 
     training.run_rounds(
         job,
@@ -51,6 +65,7 @@ def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: 
         stateful={"unet": unet, "ema": ema, "optimizer": optimizer},
         train_round=train_round,
         kept=lambda: {"net_model": unet.state_dict(), "ema_model": ema.module.state_dict()},
+        together=True,
     )
 
 
@@ -69,7 +84,7 @@ def alpha_bar_of(config: DDPMConfig) -> torch.Tensor:
 def denoising_loss(
     unet: nn.Module, images: torch.Tensor, alpha_bar: torch.Tensor, recipe: DDPMTraining, *, generator: torch.Generator
 ) -> torch.Tensor:
-    """Mean of |noise - eps(x_t, t)|^2 over a batch of random images, steps and noises (DDPM eq. 14)."""
+    """Mean of |noise - eps(x_t, t)|^2 over this process's share of random images, steps and noises (DDPM eq. 14)."""
     batch, device = recipe.batch_size, images.device
     indices = torch.randint(len(images), (batch,), generator=generator)
     x_0 = 2 * to_float(images[indices.to(device)]) - 1
@@ -78,8 +93,10 @@ def denoising_loss(
         x_0 = x_0.flip(3).where(flip.to(device)[:, None, None, None], x_0)
     t = torch.randint(len(alpha_bar), (batch,), generator=generator).to(device)
     noise = torch.randn(x_0.shape, generator=generator).to(device)
+    x_0, t, noise = (part[distributed.share()] for part in (x_0, t, noise))
     abar = alpha_bar[t][:, None, None, None]
-    return F.mse_loss(unet(abar.sqrt() * x_0 + (1 - abar).sqrt() * noise, t), noise)
+    eps = unet(abar.sqrt() * x_0 + (1 - abar).sqrt() * noise, t)
+    return F.mse_loss(eps.float(), noise)
 
 
 def _update(
@@ -108,8 +125,8 @@ def load_denoiser(
     unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
     storage.load_weights(unet, weights, path=checkpoint)
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
-    fast = Accelerated(unet.to(device), precision=precision, compile=compile)
-    return Denoiser(fast, alpha_bar).eval().requires_grad_(False)
+    fast = accelerate(unet.to(device), compile=compile)
+    return Denoiser(fast, alpha_bar, precision=precision).eval().requires_grad_(False)
 
 
 def show(

@@ -1,6 +1,6 @@
 """The one place that knows about devices: which there are, how fast a network runs on one, how much it takes."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -25,6 +25,9 @@ def resolve(name: str) -> torch.device:
     if not available[name]:
         raise UserError(f"--device {name}: this machine has no usable {name} device; use --device auto or cpu")
     return torch.device(name, distributed.local_rank()) if name == "cuda" else torch.device(name)
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class PassSize(NamedTuple):
@@ -61,17 +64,14 @@ def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-class Accelerated(nn.Module):
-    """A network in channels-last layout, its products in bfloat16 where asked, compiled where asked: float32 out."""
+def accelerate(network: Network, *, compile: bool = False) -> Network:
+    """The network itself, its weights laid out channels-last (which its activations then follow), compiled if asked."""
+    network.to(memory_format=torch.channels_last)
+    if compile:
+        network.compile()
+    return network
 
-    def __init__(self, network: nn.Module, *, precision: str = "fp32", compile: bool = False) -> None:
-        super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
-        self.precision = precision
-        if compile:
-            self.network.compile()
 
-    def forward(self, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] and whatever else the network takes -> its answer."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self.network(x.contiguous(memory_format=torch.channels_last), *rest).to(x.dtype)
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Within the block, matrix products and convolutions are in bfloat16 where ``precision`` says bf16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -16,6 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from common.device import autocast
+
 NoisePredictor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """eps(x_t [B, C, H, W] in the scale of [-1, 1], time indices [B] int64) -> predicted noise [B, C, H, W]"""
 
@@ -48,13 +50,17 @@ def ddim_step(
 
 
 class Denoiser(nn.Module):
-    """A noise predictor with its schedule; anything callable as ``NoisePredictor`` will do."""
+    """A noise predictor with its schedule; anything callable as ``NoisePredictor`` will do.
 
-    def __init__(self, predict_noise: NoisePredictor, alpha_bar: torch.Tensor) -> None:
+    precision: fp32, or bf16 for the predictor's matrix products and convolutions; the schedule's arithmetic is as x is
+    """
+
+    def __init__(self, predict_noise: NoisePredictor, alpha_bar: torch.Tensor, *, precision: str = "fp32") -> None:
         super().__init__()
         if alpha_bar.ndim != 1 or alpha_bar[0] != 1 or not (alpha_bar.diff() < 0).all() or alpha_bar[-1] <= 0:
             raise ValueError("alpha_bar must be [T + 1], start at 1 (the clean image) and fall towards 0")
         self.predict_noise = predict_noise
+        self.precision = precision
         self.alpha_bar = [float(value) for value in alpha_bar]
 
     @property
@@ -68,7 +74,8 @@ class Denoiser(nn.Module):
                 f"a jump from step {step} to {to}: steps fall, from at most {self.num_steps} to at least 0"
             )
         index = torch.full((len(x_s),), step - 1, dtype=torch.int64, device=x_s.device)
-        eps = self.predict_noise(x_s, index)
+        with autocast(x_s.device, self.precision):
+            eps = self.predict_noise(x_s, index).to(x_s.dtype)
         return ddim_step(x_s, eps, alpha_bar_from=self.alpha_bar[step], alpha_bar_to=self.alpha_bar[to], clip=clip)
 
     def purify(self, x: torch.Tensor, noise: torch.Tensor, *, step: int) -> torch.Tensor:

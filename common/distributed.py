@@ -7,15 +7,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import distributed as dist
 from torch import nn
 
-PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
+Content = TypeVar("Content")
 
-Item = TypeVar("Item")
+PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
 
 
 def rank() -> int:
@@ -36,9 +36,15 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def mine(items: Sequence[Item]) -> Sequence[Item]:
-    """This process's share: every item is in the share of exactly one process."""
-    return items[rank() :: world_size()]
+def say(text: str) -> None:
+    """Print what one process is to say for all."""
+    if is_first():
+        print(text)
+
+
+def share() -> slice:
+    """Which items of a sequence are this process's: every item is in the share of exactly one process."""
+    return slice(rank(), None, world_size())
 
 
 @contextmanager
@@ -60,6 +66,20 @@ def barrier() -> None:
         dist.all_reduce(torch.zeros(1))  # on the CPU, whatever the backend of the device
 
 
+def gather(content: Content) -> list[Content]:
+    """What every process has, in order of rank, in each of them."""
+    if world_size() == 1:
+        return [content]
+    contents: list[Content | None] = [None] * world_size()
+    dist.all_gather_object(contents, content)
+    return cast(list[Content], contents)
+
+
+def alone() -> dict[str, str]:
+    """The environment for a program that is to work by itself, on this process's device."""
+    return {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+
+
 def mean(value: float) -> float:
     """The mean of the processes' values, the same in each of them."""
     if world_size() == 1:
@@ -74,14 +94,14 @@ def data_parallel(module: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(module) if world_size() > 1 else module
 
 
-def launch(nproc: int, command: Sequence[str]) -> int:
-    """Run a Python script (path and arguments) in so many processes on this machine; its exit status."""
+def launch(nproc: int, program: Sequence[str], *, module: bool = False) -> int:
+    """Run a Python script, or a module, with its arguments in so many processes on this machine; its exit status."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import get_args_parser, run
 
-    arguments = ["--standalone", f"--nproc-per-node={nproc}", *command]
+    options = ["--standalone", f"--nproc-per-node={nproc}", *(["--module"] if module else [])]
     try:
-        run(get_args_parser().parse_args(arguments))
+        run(get_args_parser().parse_args([*options, "--", *program]))
     except ChildFailedError as error:  # the process itself has said what went wrong
-        return max(failure.exitcode for failure in error.failures.values()) if error.failures else 1
+        return max(failure.exitcode for failure in error.failures.values())
     return 0

@@ -175,7 +175,7 @@ def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defe
     else:
         settings = config.load(experiment.folder.config(defense), kind.config)
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed)
-    wrapped = wrapped.to(experiment.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
     return Defended(wrapped, settings.model_dump(), state.get("privacy"))
 
 

@@ -66,4 +66,5 @@ class Experiment:
 
     def made_from(self, **more: Any) -> dict[str, Any]:
         """What a trained file depends on, for recognising finished work."""
-        return {"dataset": self.folder.name, "partition": self.partition.key, "seed": self.seed, **more}
+        own = {"dataset": self.folder.name, "partition": self.partition.key, "seed": self.seed}
+        return {**own, "precision": self.precision, **more}

@@ -1,7 +1,7 @@
 """Train everything that is not there yet: what all-train-all.sh runs.
 
 Each step is the command a user would type, in a process of its own. The commands recognise their own finished work,
-so this file only orders them, keeps their logs and sums up.
+so this file only orders them, keeps their logs and sums up. Under torchrun the steps are shared out.
 """
 
 import argparse
@@ -9,32 +9,52 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 
+from common import distributed
 from common.datasets import SPECS
 from common.defenses import DEFENSES
 from common.paths import REPOSITORY, DatasetFolder
 
 
-def steps(folder: DatasetFolder, defenses: list[str]) -> Iterator[list[str]]:
-    """The commands for one dataset, in order."""
-    if not folder.partition.is_file():
-        yield ["data_partition.py"]
-    yield ["train_ddpm.py"]
+@dataclass(frozen=True)
+class Step:
+    """A command in a dataset's folder; those of one stage do not need each other."""
+
+    folder: DatasetFolder
+    command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.command)
+
+
+def stages(folders: list[DatasetFolder], defenses: list[str]) -> list[list[Step]]:
+    """Partitions, then what needs only them, then what protects an undefended classifier."""
     needed = {"undefended"} if any(DEFENSES[name].needs_undefended for name in defenses) else set()
-    for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
-        yield ["train_defense.py", "--defense", defense]
+    result: list[list[Step]] = [[], [], []]
+    for folder in folders:
+        if not folder.partition.is_file():
+            result[0].append(Step(folder, ("data_partition.py",)))
+        result[1].append(Step(folder, ("train_ddpm.py",)))
+        for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
+            stage = 2 if DEFENSES[defense].needs_undefended else 1
+            result[stage].append(Step(folder, ("train_defense.py", "--defense", defense)))
+    return result
 
 
-def run_step(folder: DatasetFolder, step: list[str], options: list[str]) -> tuple[str, float]:
+def run_step(step: Step, options: list[str]) -> tuple[str, float]:
     """Run a command, showing its output and keeping a log of it; its outcome ("ok", or "exit 1") and seconds."""
-    command = [sys.executable, *step, *options]
-    print(f"\n[{folder.name}] python {' '.join(command[1:])}", flush=True)
-    log = folder.train_log(" ".join(step))
+    folder = step.folder
+    command = [sys.executable, *step.command, *options]
+    shown = f"python {' '.join(command[1:])}"
+    print(f"\n[{folder.name}] {shown}", flush=True)
+    log = folder.train_log(str(step))
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=folder.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder.root, env=distributed.alone(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         assert process.stdout is not None
         while chunk := os.read(process.stdout.fileno(), 65536):
             sys.stdout.buffer.write(chunk)
@@ -42,8 +62,34 @@ def run_step(folder: DatasetFolder, step: list[str], options: list[str]) -> tupl
             file.write(chunk)
     status = process.wait()
     if status:
-        print(f"failed with exit status {status}: python {' '.join(command[1:])} in {folder.name}/, log {log}")
+        print(f"failed with exit status {status}: {shown} in {folder.name}/, log {log}", flush=True)
     return ("ok" if status == 0 else f"exit {status}"), time.monotonic() - start
+
+
+Row = tuple[str, str, str, float]
+"""Dataset, command, outcome, seconds."""
+
+
+def run_stage(steps: list[Step], options: list[str], *, keep_going: bool) -> list[Row]:
+    """This process's share of a stage, up to its first failure; the rows of all processes."""
+    rows: list[Row] = []
+    for step in steps[distributed.share()]:
+        outcome, seconds = run_step(step, options)
+        rows.append((step.folder.name, str(step), outcome, seconds))
+        if outcome != "ok" and not keep_going:
+            break
+    return [row for share in distributed.gather(rows) for row in share]
+
+
+def run_all(folders: list[DatasetFolder], defenses: list[str], options: list[str], *, keep_going: bool) -> list[Row]:
+    rows: list[Row] = []
+    for stage in stages(folders, defenses):
+        # without its partition nothing of a dataset can be trained
+        lost = {name for name, step, outcome, _ in rows if outcome != "ok" and step == "data_partition.py"}
+        rows += run_stage([s for s in stage if s.folder.name not in lost], options, keep_going=keep_going)
+        if not keep_going and any(outcome != "ok" for _, _, outcome, _ in rows):
+            break
+    return rows
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,18 +101,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--keep-going", action="store_true", help="after a failure, go on with what does not need it")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--nproc", type=int, default=1, help="processes that share the models out (default: 1)")
     options = parser.parse_args(argv)
-    rows = []
-    for name in options.dataset or SPECS:
-        folder = DatasetFolder(REPOSITORY / name)
-        for step in steps(folder, options.defense or list(DEFENSES)):
-            outcome, seconds = run_step(folder, step, ["--seed", options.seed, "--device", options.device])
-            rows.append((name, " ".join(step), outcome, f"{seconds:.0f} s"))
-            if outcome != "ok" and (not options.keep_going or step == ["data_partition.py"]):
-                break
-        if rows and rows[-1][2] != "ok" and not options.keep_going:
-            break
-    print("\n" + "\n".join(f"{name:<10}{step:<44}{outcome:<10}{seconds:>8}" for name, step, outcome, seconds in rows))
+    if options.nproc > 1 and distributed.world_size() == 1:
+        arguments = sys.argv[1:] if argv is None else argv
+        return distributed.launch(options.nproc, ["common.train_all", *arguments], module=True)
+    folders = [DatasetFolder(REPOSITORY / name) for name in options.dataset or SPECS]
+    passed_on = ["--seed", options.seed, "--device", options.device]
+    with distributed.processes():
+        rows = run_all(folders, options.defense or list(DEFENSES), passed_on, keep_going=options.keep_going)
+    lines = [f"{name:<10}{step:<44}{outcome:<10}{seconds:>6.0f} s" for name, step, outcome, seconds in rows]
+    distributed.say("\n" + "\n".join(lines))
     return 0 if all(outcome == "ok" for _, _, outcome, _ in rows) else 1
 
 

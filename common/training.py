@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from common import rng, storage
+from common import distributed, rng, storage
 from common.config import TrainingConfig
 from common.datasets import to_float
 from common.errors import UserError
@@ -64,7 +64,7 @@ class Job:
         return self.path.with_name(self.path.name + ".seconds.json")
 
 
-def is_done(job: Job, *, say: Callable[[str], None] = print) -> bool:
+def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
     """Whether the job's checkpoint is there and made from the same things; says why where it is not.
 
     Raises UserError where the file there was not written by this project, which is never overwritten.
@@ -107,15 +107,27 @@ def run_rounds(
     train_round: Round,
     score: Callable[[], float] | None = None,
     kept: Callable[[], Mapping[str, Any]],
+    together: bool = False,
 ) -> None:
     """Train, saving progress after each round, and write the job's checkpoint, log and seconds.
 
-    kept:   what of the trained things goes into the checkpoint
-    score:  where given, the round with the greatest score is the one kept (the first of equal ones), else the last
+    kept:      what of the trained things goes into the checkpoint
+    score:     where given, the round with the greatest score is the one kept (the first of equal ones), else the last
+    together:  all processes train this one model, and the first alone writes
     """
     start = time.monotonic()
     done, history, best, before = _resume(job, stateful)
-    with tqdm(total=rounds * steps_per_round, initial=done * steps_per_round, unit="step", desc=job.path.name) as bar:
+    writes = not together or distributed.is_first()
+    if together:
+        distributed.barrier()  # the first may take the saved progress away only when all have read it
+    with tqdm(
+        total=rounds * steps_per_round,
+        initial=done * steps_per_round,
+        unit="step",
+        desc=job.path.name,
+        position=distributed.local_rank(),
+        disable=not writes,
+    ) as bar:
         for index in range(done, rounds):
             row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
             if score is not None:
@@ -125,7 +137,10 @@ def run_rounds(
             if score is not None and (best is None or row["score"] > best["score"]):
                 best = {"round": index + 1, "score": row["score"], "kept": storage.plain(kept())}
             elapsed = before + time.monotonic() - start
-            _save_progress(job, stateful, history=history, best=best, seconds=elapsed)
+            if writes:
+                _save_progress(job, stateful, history=history, best=best, seconds=elapsed)
+    if not writes:
+        return
     best = best or {"round": rounds, "score": None, "kept": kept()}
     storage.write_text(job.log_path, _csv(history))
     storage.write_json(job.seconds_path, {"seconds": round(before + time.monotonic() - start, 1)})

@@ -54,6 +54,8 @@ class Defense:
     wrap:              (classifier, checkpoint, config, seed) -> the classifier as it answers its users
     group_norm:        the classifier has GroupNorm where others have BatchNorm
     needs_undefended:  it protects the undefended classifier, which must be trained before
+    fp32_only:         its training is right in fp32 and with an uncompiled network only
+    shares_work:       ``train`` shares its work out among the processes there are, else the first alone trains
     """
 
     config: type[TrainingConfig]
@@ -61,3 +63,5 @@ class Defense:
     wrap: Callable[..., nn.Module] = unwrapped
     group_norm: bool = False
     needs_undefended: bool = False
+    fp32_only: bool = False
+    shares_work: bool = False

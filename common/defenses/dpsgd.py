@@ -74,7 +74,8 @@ class Trainer:
     def __init__(self, task: Task) -> None:
         self.task, self.config = task, task.config
         self.members = len(task.members)
-        self.classifier = task.new_classifier(task.seed)
+        # not channels-last: there Opacus's per-sample gradients of convolutions are not those of the samples
+        self.classifier = task.new_classifier(task.seed).to(memory_format=torch.contiguous_format)
         self.module = GradSampleModule(self.classifier)
         self.noise = torch.Generator(task.device)  # Opacus draws on the device; seeded by name in each epoch
         self.optimizer = DPOptimizer(
@@ -142,4 +143,4 @@ def train(task: Task) -> None:
     print(f"privacy spent: epsilon {privacy['epsilon']:.3g} at delta {config.delta:g}")
 
 
-DEFENSE = Defense(config=DPSGDConfig, train=train, group_norm=True)
+DEFENSE = Defense(config=DPSGDConfig, train=train, group_norm=True, fp32_only=True)  # or clipping would not bound

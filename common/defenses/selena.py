@@ -7,7 +7,7 @@ import torch
 from pydantic import model_validator
 from torch.nn import functional as F
 
-from common import rng, storage, training
+from common import distributed, rng, storage, training
 from common.config import Positive, TrainingConfig
 from common.defenses.base import Defense, Task, train_on_members
 from common.training import Job, Labelled, answer, train_classifier
@@ -37,8 +37,11 @@ def left_out(members: int, config: SelenaConfig, *, seed: int) -> np.ndarray:
 def train(task: Task) -> None:
     config: SelenaConfig = task.config
     unseen = torch.from_numpy(left_out(len(task.members), config, seed=task.seed))
-    for index in range(config.teachers):
+    for index in range(config.teachers)[distributed.share()]:
         train_teacher(task, index, unseen[:, index])
+    distributed.barrier()
+    if not distributed.is_first():
+        return
     targets = distillation_targets(task, unseen)
     train_on_members(task, loss=lambda logits, labels, indices, epoch: F.cross_entropy(logits, targets[indices]))
 
@@ -83,4 +86,4 @@ def distillation_targets(task: Task, unseen: torch.Tensor) -> torch.Tensor:
     return mean if config.soft_labels == "probabilities" else mean.softmax(dim=1)
 
 
-DEFENSE = Defense(config=SelenaConfig, train=train)
+DEFENSE = Defense(config=SelenaConfig, train=train, shares_work=True)

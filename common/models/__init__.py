@@ -8,6 +8,7 @@ from torch import nn
 from common import rng
 from common.config import ClassifierConfig
 from common.datasets import DatasetSpec
+from common.device import accelerate, autocast
 from common.models.resnet import ResNet
 
 MODELS = ("resnet",)  # values of --model; one entry of configs/classifier.yaml each
@@ -22,18 +23,29 @@ class Classifier(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, network: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, network: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], precision: str = "fp32"
+    ) -> None:
         super().__init__()
         self.network = network
+        self.precision = precision
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network((x - self.mean) / self.std)
+        with autocast(x.device, self.precision):
+            return self.network((x - self.mean) / self.std).to(x.dtype)
 
 
 def build_classifier(
-    model: str, config: ClassifierConfig, spec: DatasetSpec, *, seed: int, group_norm: bool = False
+    model: str,
+    config: ClassifierConfig,
+    spec: DatasetSpec,
+    *,
+    seed: int,
+    group_norm: bool = False,
+    precision: str = "fp32",
+    compile: bool = False,
 ) -> Classifier:
     """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm."""
     options = getattr(config, model)
@@ -43,7 +55,7 @@ def build_classifier(
         )
     if group_norm:
         replace_batch_norm(network)
-    return Classifier(network, mean=spec.mean, std=spec.std)
+    return Classifier(accelerate(network, compile=compile), mean=spec.mean, std=spec.std, precision=precision)
 
 
 def replace_batch_norm(network: nn.Module) -> None:

@@ -1,0 +1,104 @@
+"""Two processes instead of one: the same files, to the last bit where one model is one process's work."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import miniature, served
+from tests.miniature import files_below, run
+
+EVALUATION = ("--defense", "undefended")
+
+
+@pytest.fixture
+def pair(trained: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two copies of the miniature, for one process and for two."""
+    roots = tmp_path / "one", tmp_path / "two"
+    for root in roots:
+        shutil.copytree(trained, root)
+        for made in ("banks", "results"):
+            shutil.rmtree(root / "digits" / "evaluate_MIAs" / made, ignore_errors=True)
+    return roots
+
+
+def test_an_evaluation_by_two_processes_gives_the_reports_of_one(pair: tuple[Path, Path]) -> None:
+    one, two = pair
+    assert served.run(one, "digits/evaluate_MIAs", "evaluate.py", *EVALUATION).returncode == 0
+    done = run(two, "digits/evaluate_MIAs", "bash", "evaluate_mia.sh", *EVALUATION, "--nproc", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Best attack") == 1  # one of the two speaks
+    assert _evaluated(two) == _evaluated(one)
+
+
+def _evaluated(root: Path) -> dict[str, object]:
+    """Banks and results, but for the seconds that it took."""
+    files: dict[str, object] = dict(files_below(root / "digits" / "evaluate_MIAs"))
+    for name in [name for name in files if name.endswith("report.json")]:
+        report = json.loads((root / "digits" / "evaluate_MIAs" / name).read_text())
+        del report["seconds"]
+        files[name] = report
+    return {name: content for name, content in files.items() if "__pycache__" not in name}
+
+
+def test_two_processes_train_the_teachers_and_the_student_of_one(pair: tuple[Path, Path]) -> None:
+    one, two = pair
+    command = ("train_defense.py", "--defense", "selena")
+    for root in pair:
+        for path in (root / "digits" / "final-all-models" / "resnet").glob("selena*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert served.run(one, "digits", *command).returncode == 0
+    done = run(two, "digits", "python", *command, "--nproc", "2")
+    assert done.returncode == 0, done.stderr
+    models = [
+        {
+            name: content
+            for name, content in files_below(root / "digits" / "final-all-models" / "resnet").items()
+            if name.endswith(".pth.tar")
+        }
+        for root in pair
+    ]
+    assert "selena.teachers/02.pth.tar" in models[0] and models[0] == models[1]
+
+
+def test_two_processes_train_one_diffusion_model_together(pair: tuple[Path, Path]) -> None:
+    """Each step is that of the whole batch, so only rounding differs; dropout, which draws by process, is off."""
+    states = []
+    for root, options in zip(pair, ((), ("--nproc", "2")), strict=True):
+        miniature.shrink(root / "digits" / "configs" / "ddpm.yaml", {"unet": {"dropout": 0.0}})
+        done = run(root, "digits", "python", "train_ddpm.py", *options)
+        assert done.returncode == 0, done.stderr
+        states.append(torch.load(root / "digits" / "diff_defense" / "diff_models" / "half.pt", weights_only=True))
+    for name, weights in states[0]["ema_model"].items():
+        torch.testing.assert_close(states[1]["ema_model"][name], weights, rtol=1e-3, atol=1e-5)
+    log = [(root / "digits" / "diff_defense" / "diff_models" / "half.pt.log.csv").read_text() for root in pair]
+    losses = [[float(line.split(",")[1]) for line in text.splitlines()[1:]] for text in log]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_all_train_all_shares_the_models_out(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    for dataset in ("digits", "svhn"):
+        shutil.rmtree(root / dataset / "final-all-models")
+    options = ("--dataset", "digits", "--dataset", "svhn", "--defense", "memguard", "--nproc", "2")
+    done = run(root, ".", "bash", "all-train-all.sh", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for dataset in ("digits", "svhn"):
+        assert sorted(path.name for path in (root / dataset / "final-all-models" / "resnet").glob("*.pth.tar")) == [
+            "memguard.pth.tar",
+            "undefended.pth.tar",
+        ]
+    summary = done.stdout[done.stdout.rindex("\n\n") :]
+    assert summary.count(" ok ") == 6
+
+
+def test_what_one_process_says_is_wrong_ends_them_all(pair: tuple[Path, Path]) -> None:
+    _, two = pair
+    (two / "digits" / "diff_defense" / "diff_models" / "half.pt").unlink()
+    done = run(two, "digits/evaluate_MIAs", "bash", "evaluate_mia.sh", *EVALUATION, "--nproc", "2")
+    assert done.returncode == 1
+    assert "half.pt not found: make it with `python train_ddpm.py`" in done.stderr
+    assert not (two / "digits" / "evaluate_MIAs" / "results").exists()
