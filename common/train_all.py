@@ -13,17 +13,20 @@ from collections.abc import Iterator
 
 from common.datasets import SPECS
 from common.defenses import DEFENSES
+from common.evaluation import training_command
+from common.models import MODELS
 from common.paths import REPOSITORY, DatasetFolder
 
 
-def steps(folder: DatasetFolder, defenses: list[str]) -> Iterator[list[str]]:
+def steps(folder: DatasetFolder, defenses: list[str], models: list[str]) -> Iterator[list[str]]:
     """The commands for one dataset, in order."""
     if not folder.partition.is_file():
         yield ["data_partition.py"]
     yield ["train_ddpm.py"]
     needed = {"undefended"} if any(DEFENSES[name].needs_undefended for name in defenses) else set()
-    for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
-        yield ["train_defense.py", "--defense", defense]
+    for model in models:
+        for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
+            yield training_command(defense, model).split()[1:]
 
 
 def run_step(folder: DatasetFolder, step: list[str], options: list[str]) -> tuple[str, float]:
@@ -52,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--dataset", action="append", choices=tuple(SPECS), help="may be repeated; default: all")
     parser.add_argument("--defense", action="append", choices=tuple(DEFENSES), help="may be repeated; default: all")
+    parser.add_argument("--model", action="append", choices=MODELS, help="may be repeated; default: resnet")
     parser.add_argument("--keep-going", action="store_true", help="after a failure, go on with what does not need it")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--device", default="auto")
@@ -59,14 +63,14 @@ def main(argv: list[str] | None = None) -> int:
     rows = []
     for name in options.dataset or SPECS:
         folder = DatasetFolder(REPOSITORY / name)
-        for step in steps(folder, options.defense or list(DEFENSES)):
+        for step in steps(folder, options.defense or list(DEFENSES), options.model or ["resnet"]):
             outcome, seconds = run_step(folder, step, ["--seed", options.seed, "--device", options.device])
             rows.append((name, " ".join(step), outcome, f"{seconds:.0f} s"))
             if outcome != "ok" and (not options.keep_going or step == ["data_partition.py"]):
                 break
         if rows and rows[-1][2] != "ok" and not options.keep_going:
             break
-    print("\n" + "\n".join(f"{name:<10}{step:<44}{outcome:<10}{seconds:>8}" for name, step, outcome, seconds in rows))
+    print("\n" + "\n".join(f"{name:<10}{step:<60}{outcome:<10}{seconds:>8}" for name, step, outcome, seconds in rows))
     return 0 if all(outcome == "ok" for _, _, outcome, _ in rows) else 1
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.defenses import DEFENSES
+from common.models import MODELS
 from tests import miniature, served
 from tests.miniature import DATASETS, files_below, run
 
@@ -78,6 +79,37 @@ def test_every_defence_trains_on_every_dataset_and_is_fenced(trained: Path, data
     assert fenced["label_agreement"] == 1.0
     assert (plain["privacy"] is not None) == (defense == "dpsgd")
     assert fenced["privacy"] is None  # the diffusion model has seen the members without any guarantee
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar100"])
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "resnet"])
+def test_every_model_trains_and_is_fenced(trained: Path, dataset: str, model: str) -> None:
+    for defense in ("undefended", "dpsgd"):
+        options = ("--defense", defense, "--model", model)
+        done = served.run(trained, dataset, "train_defense.py", *options)
+        assert done.returncode == 0, done.stderr
+        assert (trained / dataset / "final-all-models" / model / f"{defense}.pth.tar").is_file()
+        done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", *options)
+        assert done.returncode == 0, done.stderr
+        results = trained / dataset / "evaluate_MIAs" / "results" / model
+        plain, fenced = (
+            json.loads((results / f"{defense}{suffix}" / "report.json").read_text()) for suffix in ("", "_w_diffence")
+        )
+        assert fenced["label_agreement"] == 1.0 and plain["accuracy"] == fenced["accuracy"]
+
+
+def test_a_missing_model_is_named_with_the_command_that_trains_it(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "final-all-models" / "vit", ignore_errors=True)
+    for folder, script, wanted in (
+        ("digits", "train_defense.py", "undefended"),
+        ("digits/evaluate_MIAs", "evaluate.py", "memguard"),
+    ):
+        done = served.run(root, folder, script, "--defense", "memguard", "--model", "vit")
+        assert done.returncode == 1
+        assert f"vit/{wanted}.pth.tar" in done.stderr
+        assert f"python train_defense.py --defense {wanted} --model vit" in done.stderr
 
 
 def test_the_published_settings_can_be_trained(trained: Path, tmp_path: Path) -> None:
