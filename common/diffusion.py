@@ -48,7 +48,12 @@ def ddim_step(
 
 
 class Denoiser(nn.Module):
-    """A noise predictor with its schedule; anything callable as ``NoisePredictor`` will do."""
+    """A noise predictor with its schedule; anything callable as ``NoisePredictor`` will do:
+
+    Denoiser(lambda x, index: my_unet(x, index), linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02))
+
+    Raises ValueError where alpha_bar is not a schedule: [T + 1], from 1 down towards 0.
+    """
 
     def __init__(self, predict_noise: NoisePredictor, alpha_bar: torch.Tensor) -> None:
         super().__init__()
