@@ -172,6 +172,13 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument("-N", type=_positive, dest="num_candidates", help="reconstructions per image")
     parser.add_argument("-T", type=_positive, dest="step", help="diffusion step to which images are noised")
     parser.add_argument("--num-sample", type=_positive, help="members, and non-members, per role at most")
+    parser.add_argument(
+        "--diffusion",
+        type=Path,
+        metavar="PATH",
+        help="diffusion model: a checkpoint with its flags file beside it, or a folder in diffusers' format "
+        "(default: diff_defense/diff_models/half.pt)",
+    )
     return _run(parser, argv, folder, _evaluate)
 
 
@@ -225,7 +232,8 @@ def _positive(text: str) -> int:
 
 
 def _experiment(folder: DatasetFolder, options: argparse.Namespace) -> Experiment:
-    return Experiment.at(folder, seed=options.seed, device=options.device)
+    given = {name: getattr(options, name) for name in ("diffusion",) if hasattr(options, name)}
+    return Experiment.at(folder, seed=options.seed, device=options.device, **given)
 
 
 def _run(parser: argparse.ArgumentParser, argv: list[str] | None, folder: Path, command: Command) -> int:

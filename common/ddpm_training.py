@@ -33,12 +33,15 @@ def train(job: training.Job, images: torch.Tensor, config: DDPMConfig, *, seed: 
         unet.train()
         total, first = 0.0, index * recipe.steps_per_round
         steps = range(first, first + recipe.steps_per_round)
-        for step in steps:
-            loss = denoising_loss(unet, images, alpha_bar, recipe, generator=rng.torch_generator(seed, "ddpm", step))
-            _update(unet, optimizer, loss, recipe, step=step)
-            ema.update_parameters(unet)
-            total += loss.item()
-            bar.update()
+        with rng.global_draws(seed, "dropout", index):
+            for step in steps:
+                loss = denoising_loss(
+                    unet, images, alpha_bar, recipe, generator=rng.torch_generator(seed, "ddpm", step)
+                )
+                _update(unet, optimizer, loss, recipe, step=step)
+                ema.update_parameters(unet)
+                total += loss.item()
+                bar.update()
         return {"loss": total / len(steps)}
 
     training.run_rounds(

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from common import config, storage
+from common.device import Accelerated
 from common.diffusion import Denoiser
 from common.errors import UserError
 
@@ -80,7 +81,15 @@ def files(folder: Path) -> list[Path]:
     return found
 
 
-def load_denoiser(folder: Path, *, channels: int, image_size: int, device: torch.device) -> Denoiser:
+def load_denoiser(
+    folder: Path,
+    *,
+    channels: int,
+    image_size: int,
+    device: torch.device,
+    precision: str = "fp32",
+    compile: bool = False,
+) -> Denoiser:
     """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler.
 
     Raises UserError where the diffusers package is missing, the folder holds another kind of model, or one for images
@@ -102,11 +111,12 @@ def load_denoiser(folder: Path, *, channels: int, image_size: int, device: torch
         )
         scheduler = scheduler_class.from_pretrained(str(scheduler_file.parent), local_files_only=True)
         alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), scheduler.alphas_cumprod.double()])
-        denoiser = Denoiser(_NoisePredictor(unet), alpha_bar)
+        fast = Accelerated(_NoisePredictor(unet).to(device), precision=precision, compile=compile)
+        denoiser = Denoiser(fast, alpha_bar)
     except Exception as error:  # whatever a damaged or hostile folder provokes
         raise UserError(f"{folder}: diffusers cannot read it: {' '.join(str(error).split())[:300]}") from error
     _require_whole(weights, unet, loading)
-    return denoiser.to(device).eval().requires_grad_(False)
+    return denoiser.eval().requires_grad_(False)
 
 
 def _package(folder: Path) -> ModuleType:
