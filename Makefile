@@ -25,7 +25,7 @@ lint: $(environment)
 bench: $(environment)
 	$(PYTHON) -m tests.benchmarks
 
-.venv/.complete: requirements.txt requirements-test.txt
+.venv/.complete: requirements.txt requirements-diffusers.txt requirements-test.txt
 	$(BASE_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -r requirements-test.txt
 	touch $@

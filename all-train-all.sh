@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train every diffusion model and every defended classifier that is not there yet:
-#   bash all-train-all.sh [--dataset digits]… [--defense selena]… [--keep-going]
+#   bash all-train-all.sh [--dataset digits]… [--defense selena]… [--model vit]… [--keep-going]
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$root/common/python.sh"

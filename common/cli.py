@@ -191,6 +191,13 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument("-T", type=_positive, dest="step", help="diffusion step to which images are noised")
     parser.add_argument("--num-sample", type=_positive, help="members, and non-members, per role at most")
     _add_speed(parser, "the diffusion model")
+    parser.add_argument(
+        "--diffusion",
+        type=Path,
+        metavar="PATH",
+        help="diffusion model: a checkpoint with its flags file beside it, or a folder in diffusers' format "
+        "(default: diff_defense/diff_models/half.pt)",
+    )
     return _run(parser, argv, folder, _evaluate)
 
 
@@ -254,8 +261,9 @@ def _positive(text: str) -> int:
 
 
 def _experiment(folder: DatasetFolder, options: argparse.Namespace) -> Experiment:
-    speed = {name: getattr(options, name) for name in ("precision", "compile") if hasattr(options, name)}
-    return Experiment.at(folder, seed=options.seed, device=options.device, **speed)
+    names = ("precision", "compile", "diffusion")
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return Experiment.at(folder, seed=options.seed, device=options.device, **given)
 
 
 def _run(parser: argparse.ArgumentParser, argv: list[str] | None, folder: Path, command: Command) -> int:

@@ -47,19 +47,19 @@ def train(
         unet.train()
         total, first = 0.0, index * recipe.steps_per_round
         steps = range(first, first + recipe.steps_per_round)
-        with rng.global_draws(seed, "dropout", index, distributed.rank()):
-            for step in steps:
-                generator = rng.torch_generator(seed, "ddpm", step)
-                with autocast(images.device, precision):
-                    loss = denoising_loss(parallel, images, alpha_bar, recipe, generator=generator)
-                _update(unet, optimizer, loss, recipe, step=step)
-                ema.update_parameters(unet)
-                total += loss.item()
-                bar.update()
+        for step in steps:
+            generator = rng.torch_generator(seed, "ddpm", step)
+            with autocast(images.device, precision):
+                loss = denoising_loss(parallel, images, alpha_bar, recipe, generator=generator)
+            _update(unet, optimizer, loss, recipe, step=step)
+            ema.update_parameters(unet)
+            total += loss.item()
+            bar.update()
         return {"loss": distributed.mean(total / len(steps))}
 
     training.run_rounds(
         job,
+        seed=seed,
         rounds=recipe.total_steps // recipe.steps_per_round,
         steps_per_round=recipe.steps_per_round,
         stateful={"unet": unet, "ema": ema, "optimizer": optimizer},

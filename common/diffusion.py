@@ -50,7 +50,13 @@ def ddim_step(
 
 
 class Denoiser(nn.Module):
-    """A noise predictor with its schedule; anything callable as ``NoisePredictor`` will do.
+    """A noise predictor with its schedule; anything callable as ``NoisePredictor`` will do:
+
+    Denoiser(lambda x, index: my_unet(x, index), linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02))
+
+    precision: fp32, or bf16 for the predictor's matrix products and convolutions; the schedule's arithmetic is as x is
+
+    Raises ValueError where alpha_bar is not a schedule: [T + 1], from 1 down towards 0.
 
     precision: fp32, or bf16 for the predictor's matrix products and convolutions; the schedule's arithmetic is as x is
     """

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from common import config, ddpm_training, diffence, distributed, models, storage
+from common import config, ddpm_training, diffence, diffusers_format, distributed, models, storage
 from common.attacks import metrics, suite
 from common.attacks.answers import Answers
 from common.bank import Bank, BankStore
@@ -138,7 +138,25 @@ def require_inputs(experiment: Experiment, settings: Settings) -> None:
     folder.require(folder.partition, "python data_partition.py")
     classifier, *_ = _input_files(experiment, settings)
     folder.require(classifier, training_command(settings.defense, settings.model))
-    folder.require(folder.ddpm, "python train_ddpm.py")
+    require_diffusion_model(experiment)
+
+
+def require_diffusion_model(experiment: Experiment) -> None:
+    """Raise UserError naming what is missing of the diffusion model, and where it comes from."""
+    if experiment.diffusion is None:
+        experiment.folder.require(experiment.folder.ddpm, "python train_ddpm.py")
+    for path in diffusion_files(experiment):
+        if not path.is_file():
+            raise UserError(
+                f"{experiment.folder.shown(path)} not found: a diffusion model is a checkpoint (half.pt) with its "
+                "flags file (half.txt) beside it, or a folder in diffusers' format"
+            )
+
+
+def diffusion_files(experiment: Experiment) -> list[Path]:
+    """What the diffusion model is read from: checkpoint and flags file, or all that is read of a diffusers folder."""
+    path = experiment.diffusion or experiment.folder.ddpm
+    return diffusers_format.files(path) if path.is_dir() else [path, path.with_suffix(".txt")]
 
 
 def training_command(defense: str, model: str) -> str:
@@ -149,7 +167,7 @@ def training_command(defense: str, model: str) -> str:
 def _input_files(experiment: Experiment, settings: Settings) -> list[Path]:
     folder = experiment.folder
     classifier = folder.classifier(model=settings.model, defense=settings.defense)
-    return [classifier, folder.ddpm, folder.ddpm_flags, folder.partition]
+    return [classifier, *diffusion_files(experiment), folder.partition]
 
 
 @dataclass(frozen=True)
@@ -180,15 +198,16 @@ def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defe
 
 
 def load_denoiser(experiment: Experiment) -> Denoiser:
-    folder = experiment.folder
-    return ddpm_training.load_denoiser(
-        folder.ddpm,
-        folder.ddpm_flags,
-        channels=experiment.spec.channels,
-        device=experiment.device,
-        precision=experiment.precision,
-        compile=experiment.compile,
-    )
+    """The folder's diffusion model, or the one that the experiment was given instead."""
+    path, spec = experiment.diffusion or experiment.folder.ddpm, experiment.spec
+    fast: dict[str, Any] = {
+        "device": experiment.device,
+        "precision": experiment.precision,
+        "compile": experiment.compile,
+    }
+    if path.is_dir():
+        return diffusers_format.load_denoiser(path, channels=spec.channels, image_size=spec.image_size, **fast)
+    return ddpm_training.load_denoiser(path, path.with_suffix(".txt"), channels=spec.channels, **fast)
 
 
 def build_fence(
@@ -257,19 +276,23 @@ def fence_for(
     scenario: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    diffusion: Path | str | None = None,
 ) -> Diffence:
     """A dataset folder's Diffence round any classifier of its images, its interval tuned on the tuning role.
 
     classifier: images [B, C, H, W] in [0, 1] on ``device`` -> logits [B, K], trained on the folder's members
     scenario:   as in ``diffence.tune_interval``; the default is that of configs/diffence.yaml
+    diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
+                diffusers' format
 
     Raises UserError where partition or diffusion model are missing.
     """
-    experiment = Experiment.at(DatasetFolder(root), seed=seed, device=device)
+    given = None if diffusion is None else Path(diffusion)
+    experiment = Experiment.at(DatasetFolder(root), seed=seed, device=device, diffusion=given)
     folder = experiment.folder
     settings = config.load(folder.config("diffence"), config.DiffenceConfig)
     protocol = config.load(folder.config("evaluation"), config.EvaluationConfig)
-    folder.require(folder.ddpm, "python train_ddpm.py")
+    require_diffusion_model(experiment)
     fenced = build_fence(experiment, classifier, settings)
     role = experiment.partition.roles(protocol.num_sample)["tuning"]
     members, non_members = experiment.training_part(role.members), experiment.test_part(role.non_members)

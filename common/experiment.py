@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +21,20 @@ class Experiment:
     device: torch.device
     precision: str = "fp32"  # of the work at hand: a training's network, an evaluation's diffusion model
     compile: bool = False  # that network
+    diffusion: Path | None = None  # a diffusion model to use instead of the folder's own
 
     @classmethod
     def at(
-        cls, folder: DatasetFolder, *, seed: int, device: str, precision: str = "fp32", compile: bool = False
+        cls,
+        folder: DatasetFolder,
+        *,
+        seed: int,
+        device: str,
+        precision: str = "fp32",
+        compile: bool = False,
+        diffusion: Path | None = None,
     ) -> "Experiment":
-        return cls(folder, seed, resolve(device), precision, compile)
+        return cls(folder, seed, resolve(device), precision, compile, diffusion and diffusion.resolve())
 
     @property
     def spec(self) -> DatasetSpec:

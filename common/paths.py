@@ -1,5 +1,6 @@
 """Where things are in a dataset folder: the only path literals of the project."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class DatasetFolder:
         return self.ddpm.with_suffix(".txt")
 
     def train_log(self, command: str) -> Path:
-        """What the last run of a training command printed: train_defense-selena.log."""
-        name = command.replace(".py", "").replace(" --defense ", "-").replace(" ", "-")
+        """What the last run of a training command printed: train_defense-selena.log, train_defense-selena-vit.log."""
+        name = re.sub(r" (--\w+ )?", "-", command.replace(".py", ""))
         return self.root / "final-all-models" / "logs" / f"{name}.log"
 
     @property

@@ -170,7 +170,12 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], *, path: P
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise UserError(f"{path}: the weights do not fit {type(module).__name__}: {'; '.join(problems[:4])}{more}")
+    require_finite(weights, path=path)
+    module.load_state_dict(dict(weights))
+
+
+def require_finite(weights: Mapping[str, torch.Tensor], *, path: Path) -> None:
+    """Raise UserError naming the file and the first tensors that hold a NaN or an infinity."""
     bad = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if bad:
         raise UserError(f"{path}: weights that are not finite: {', '.join(bad[:4])}")
-    module.load_state_dict(dict(weights))

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from common import distributed
 from common.datasets import SPECS
 from common.defenses import DEFENSES
+from common.evaluation import training_command
+from common.models import MODELS
 from common.paths import REPOSITORY, DatasetFolder
 
 
@@ -28,7 +30,7 @@ class Step:
         return " ".join(self.command)
 
 
-def stages(folders: list[DatasetFolder], defenses: list[str]) -> list[list[Step]]:
+def stages(folders: list[DatasetFolder], defenses: list[str], models: list[str]) -> list[list[Step]]:
     """Partitions, then what needs only them, then what protects an undefended classifier."""
     needed = {"undefended"} if any(DEFENSES[name].needs_undefended for name in defenses) else set()
     result: list[list[Step]] = [[], [], []]
@@ -36,9 +38,10 @@ def stages(folders: list[DatasetFolder], defenses: list[str]) -> list[list[Step]
         if not folder.partition.is_file():
             result[0].append(Step(folder, ("data_partition.py",)))
         result[1].append(Step(folder, ("train_ddpm.py",)))
-        for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
-            stage = 2 if DEFENSES[defense].needs_undefended else 1
-            result[stage].append(Step(folder, ("train_defense.py", "--defense", defense)))
+        for model in models:
+            for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
+                stage = 2 if DEFENSES[defense].needs_undefended else 1
+                result[stage].append(Step(folder, tuple(training_command(defense, model).split()[1:])))
     return result
 
 
@@ -81,9 +84,10 @@ def run_stage(steps: list[Step], options: list[str], *, keep_going: bool) -> lis
     return [row for share in distributed.gather(rows) for row in share]
 
 
-def run_all(folders: list[DatasetFolder], defenses: list[str], options: list[str], *, keep_going: bool) -> list[Row]:
+def run_all(stages: list[list[Step]], options: list[str], *, keep_going: bool) -> list[Row]:
+    """Stage after stage, up to the first failure unless told to keep going."""
     rows: list[Row] = []
-    for stage in stages(folders, defenses):
+    for stage in stages:
         # without its partition nothing of a dataset can be trained
         lost = {name for name, step, outcome, _ in rows if outcome != "ok" and step == "data_partition.py"}
         rows += run_stage([s for s in stage if s.folder.name not in lost], options, keep_going=keep_going)
@@ -98,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--dataset", action="append", choices=tuple(SPECS), help="may be repeated; default: all")
     parser.add_argument("--defense", action="append", choices=tuple(DEFENSES), help="may be repeated; default: all")
+    parser.add_argument("--model", action="append", choices=MODELS, help="may be repeated; default: resnet")
     parser.add_argument("--keep-going", action="store_true", help="after a failure, go on with what does not need it")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--device", default="auto")
@@ -106,11 +111,14 @@ def main(argv: list[str] | None = None) -> int:
     if options.nproc > 1 and distributed.world_size() == 1:
         arguments = sys.argv[1:] if argv is None else argv
         return distributed.launch(options.nproc, ["common.train_all", *arguments], module=True)
-    folders = [DatasetFolder(REPOSITORY / name) for name in options.dataset or SPECS]
-    passed_on = ["--seed", options.seed, "--device", options.device]
+    steps = stages(
+        [DatasetFolder(REPOSITORY / name) for name in options.dataset or SPECS],
+        options.defense or list(DEFENSES),
+        options.model or ["resnet"],
+    )
     with distributed.processes():
-        rows = run_all(folders, options.defense or list(DEFENSES), passed_on, keep_going=options.keep_going)
-    lines = [f"{name:<10}{step:<44}{outcome:<10}{seconds:>6.0f} s" for name, step, outcome, seconds in rows]
+        rows = run_all(steps, ["--seed", options.seed, "--device", options.device], keep_going=options.keep_going)
+    lines = [f"{name:<10}{step:<60}{outcome:<10}{seconds:>6.0f} s" for name, step, outcome, seconds in rows]
     distributed.say("\n" + "\n".join(lines))
     return 0 if all(outcome == "ok" for _, _, outcome, _ in rows) else 1
 

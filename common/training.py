@@ -101,6 +101,7 @@ Round = Callable[[int, tqdm], dict[str, float]]
 def run_rounds(
     job: Job,
     *,
+    seed: int,
     rounds: int,
     steps_per_round: int,
     stateful: Mapping[str, Stateful],
@@ -111,6 +112,7 @@ def run_rounds(
 ) -> None:
     """Train, saving progress after each round, and write the job's checkpoint, log and seconds.
 
+    seed:      names, with the round, the draws of layers that know only the global generator (dropout)
     kept:      what of the trained things goes into the checkpoint
     score:     where given, the round with the greatest score is the one kept (the first of equal ones), else the last
     together:  all processes train this one model, and the first alone writes
@@ -129,7 +131,8 @@ def run_rounds(
         disable=not writes,
     ) as bar:
         for index in range(done, rounds):
-            row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
+            with rng.global_draws(seed, "dropout", index, *([distributed.rank()] if together else [])):
+                row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
             if score is not None:
                 row["score"] = score()
             history.append(row)
@@ -260,6 +263,7 @@ def train_classifier(
 
     run_rounds(
         job,
+        seed=seed,
         rounds=config.epochs,
         steps_per_round=num_batches(len(data), config.batch_size),
         stateful={"classifier": classifier, "optimizer": optimizer},

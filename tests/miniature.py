@@ -22,7 +22,13 @@ TRAIN, TEST = 60, 40
 # What differs from the real YAML files; keys that do not stand here keep their real values.
 TINY: dict[str, dict[str, Any]] = {
     "data": {"members": 24, "reference": 16, "validation": 6},
-    "classifier": {"resnet": {"width": 4, "blocks": [1, 1]}},
+    "classifier": {
+        "resnet": {"width": 4, "blocks": [1, 1]},
+        "resnet50": {"width": 4, "blocks": [1, 1]},
+        "densenet121": {"growth_rate": 4, "init_features": 8, "blocks": [2, 2]},
+        "vgg16_bn": {"stages": [[4], [8, 8]], "hidden": 16, "dropout": 0.5},
+        "vit": {"patch_size": 4, "layers": 2, "heads": 2, "hidden": 16, "mlp": 16},
+    },
     "ddpm": {
         "unet": {"ch": 32, "ch_mult": [1, 1], "attn": [1], "num_res_blocks": 1, "dropout": 0.1},
         "training": {"total_steps": 6, "steps_per_round": 2, "batch_size": 4, "warmup_steps": 2, "sample_steps": 2},

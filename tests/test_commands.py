@@ -1,14 +1,18 @@
 """The real command lines, in miniature, on all four datasets."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 
 from common.defenses import DEFENSES
+from common.models import MODELS
 from tests import miniature, served
+from tests.common.formula import fill
 from tests.miniature import DATASETS, files_below, run
 
 EVALUATE = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
@@ -80,6 +84,38 @@ def test_every_defence_trains_on_every_dataset_and_is_fenced(trained: Path, data
     assert fenced["privacy"] is None  # the diffusion model has seen the members without any guarantee
 
 
+@pytest.mark.parametrize(
+    ("dataset", "defense"), [("digits", "undefended"), ("cifar100", "undefended"), ("digits", "dpsgd")]
+)
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "resnet"])
+def test_every_model_trains_and_is_fenced(trained: Path, dataset: str, defense: str, model: str) -> None:
+    options = ("--defense", defense, "--model", model)
+    done = served.run(trained, dataset, "train_defense.py", *options)
+    assert done.returncode == 0, done.stderr
+    assert (trained / dataset / "final-all-models" / model / f"{defense}.pth.tar").is_file()
+    done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", *options)
+    assert done.returncode == 0, done.stderr
+    results = trained / dataset / "evaluate_MIAs" / "results" / model
+    plain, fenced = (
+        json.loads((results / f"{defense}{suffix}" / "report.json").read_text()) for suffix in ("", "_w_diffence")
+    )
+    assert fenced["label_agreement"] == 1.0 and plain["accuracy"] == fenced["accuracy"]
+
+
+def test_a_missing_model_is_named_with_the_command_that_trains_it(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "final-all-models" / "vit", ignore_errors=True)
+    for folder, script, wanted in (
+        ("digits", "train_defense.py", "undefended"),
+        ("digits/evaluate_MIAs", "evaluate.py", "memguard"),
+    ):
+        done = served.run(root, folder, script, "--defense", "memguard", "--model", "vit")
+        assert done.returncode == 1
+        assert f"vit/{wanted}.pth.tar" in done.stderr
+        assert f"python train_defense.py --defense {wanted} --model vit" in done.stderr
+
+
 def test_the_published_settings_can_be_trained(trained: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(trained, root)
@@ -123,6 +159,75 @@ def test_evaluation_options(trained: Path, tmp_path: Path, options: tuple[str, .
         if option in names:
             section, key = names[option]
             assert settings[section][key] == int(value)
+
+
+def save_diffusers_folder(folder: Path, **changes: object) -> Path:
+    unet = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    diffusers.DDPMPipeline(fill(unet), diffusers.DDPMScheduler(**changes)).save_pretrained(folder)
+    return folder
+
+
+def test_another_diffusion_model_is_used_and_named_in_the_report(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    evaluation = root / "digits" / "evaluate_MIAs"
+    served.run(root, *EVALUATE)
+    own = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
+    banks = set((evaluation / "banks").iterdir())
+    models = root / "digits" / "diff_defense" / "diff_models"
+    for suffix in (".pt", ".txt"):
+        shutil.move(models / f"half{suffix}", root / f"other{suffix}")
+
+    done = served.run(root, *EVALUATE)
+    assert done.returncode == 1 and "python train_ddpm.py" in done.stderr
+    done = served.run(root, *EVALUATE, "--diffusion", "../../other.pt")
+    assert done.returncode == 0, done.stderr
+    moved = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
+    assert set((evaluation / "banks").iterdir()) == banks  # the same model, so nothing was purified again
+    assert moved["protocols"] == own["protocols"] and {"other.pt", "other.txt"} <= moved["inputs"].keys()
+
+    folder = save_diffusers_folder(root / "unconditional")
+    for expected in (len(banks) + 1, len(banks) + 2):
+        done = served.run(root, *EVALUATE, "--diffusion", str(folder))
+        assert done.returncode == 0, done.stderr
+        report = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
+        assert report["label_agreement"] == 1.0
+        for path in folder.rglob("*.*"):
+            name = str(path.relative_to(root))
+            assert report["inputs"][name] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert len(set((evaluation / "banks").iterdir())) == expected
+        save_diffusers_folder(folder, beta_end=0.03)  # another schedule is another fence
+
+
+def test_a_diffusion_model_that_is_not_there_is_named(trained: Path, tmp_path: Path) -> None:
+    lonely = tmp_path / "lonely.pt"
+    shutil.copy(trained / "digits" / "diff_defense" / "diff_models" / "half.pt", lonely)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for path, complaint in (
+        (tmp_path / "nowhere", "nowhere not found: a diffusion model is"),
+        (lonely, "lonely.txt not found: a diffusion model is"),
+        (empty, "model_index.json not found"),
+    ):
+        done = served.run(trained, *EVALUATE, "--diffusion", str(path))
+        assert done.returncode == 1 and complaint in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, torch\n"
+        "from digits.diff_defense import fence\n"
+        "classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+        "fenced = fence(classifier, device='cpu', diffusion=sys.argv[1])\n"
+        "print(fenced.denoiser.num_steps)\n"
+    )
+    folder = save_diffusers_folder(tmp_path / "unconditional", num_train_timesteps=321)
+    done = run(trained, ".", "python", "-c", code, str(folder))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "321\n"
 
 
 def test_partition_prints_sizes_and_class_balance(trained: Path) -> None:

@@ -120,6 +120,7 @@ def train(task: Task) -> None:
     trainer = _Trainer(task)
     training.run_rounds(
         task.job,
+        seed=task.seed,
         rounds=task.config.epochs,
         steps_per_round=training.num_batches(len(task.members), task.config.batch_size),
         stateful={

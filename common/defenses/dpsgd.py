@@ -133,6 +133,7 @@ def train(task: Task) -> None:
     }
     training.run_rounds(
         task.job,
+        seed=task.seed,
         rounds=config.epochs,
         steps_per_round=steps_per_epoch(config, members=members),
         stateful={"classifier": trainer.classifier, "optimizer": trainer.optimizer},

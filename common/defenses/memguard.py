@@ -164,6 +164,7 @@ def train(task: Task) -> None:
 
     training.run_rounds(
         task.job,
+        seed=task.seed,
         rounds=config.epochs,
         steps_per_round=training.num_batches(len(z), config.batch_size),
         stateful={"guess": guess, "optimizer": optimizer},

@@ -1,6 +1,8 @@
 """Classifiers: images in [0, 1] in, logits out; normalisation is the first layer."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,9 +11,20 @@ from common import rng
 from common.config import ClassifierConfig
 from common.datasets import DatasetSpec
 from common.device import accelerate, autocast
-from common.models.resnet import ResNet
+from common.models.densenet import DenseNet
+from common.models.resnet import Bottleneck, ResNet
+from common.models.vgg import VGG
+from common.models.vit import VisionTransformer
 
-MODELS = ("resnet",)  # values of --model; one entry of configs/classifier.yaml each
+# (entry of configs/classifier.yaml as keyword arguments, dataset) -> network, by value of --model
+NETWORKS: dict[str, Callable[[dict[str, Any], DatasetSpec], nn.Module]] = {
+    "resnet": lambda settings, spec: ResNet(**_ends(spec), **settings),
+    "resnet50": lambda settings, spec: ResNet(**_ends(spec), **settings, block=Bottleneck),
+    "densenet121": lambda settings, spec: DenseNet(**_ends(spec), **settings, image_size=spec.image_size),
+    "vgg16_bn": lambda settings, spec: VGG(**_ends(spec), **settings, image_size=spec.image_size),
+    "vit": lambda settings, spec: VisionTransformer(**_ends(spec), **settings, image_size=spec.image_size),
+}
+MODELS = tuple(NETWORKS)
 
 
 class Classifier(nn.Module):
@@ -47,15 +60,20 @@ def build_classifier(
     precision: str = "fp32",
     compile: bool = False,
 ) -> Classifier:
-    """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm."""
-    options = getattr(config, model)
+    """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm.
+
+    Raises UserError where the configured network is too deep for the dataset's images.
+    """
     with rng.global_draws(seed, "classifier", model):
-        network = ResNet(
-            channels=spec.channels, num_classes=spec.num_classes, width=options.width, blocks=options.blocks
-        )
+        network = NETWORKS[model](getattr(config, model).model_dump(), spec)
     if group_norm:
         replace_batch_norm(network)
     return Classifier(accelerate(network, compile=compile), mean=spec.mean, std=spec.std, precision=precision)
+
+
+def _ends(spec: DatasetSpec) -> dict[str, Any]:
+    """What goes in and what comes out."""
+    return {"channels": spec.channels, "num_classes": spec.num_classes}
 
 
 def replace_batch_norm(network: nn.Module) -> None:

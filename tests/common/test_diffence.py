@@ -246,6 +246,26 @@ def test_the_answer_is_the_method_step_by_step(fence, classifier, denoiser):
     assert not torch.equal(answer, classifier(X))  # the fence does something
 
 
+def test_any_callable_with_a_schedule_will_do_for_a_diffusion_model(classifier):
+    """A plain function and betas of the user's own; its images are worked out by hand."""
+    betas = torch.tensor([0.1, 0.05, 0.3], dtype=torch.float64)
+    alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(dim=0)])
+    asked = []
+
+    def predict_noise(x_s, index):
+        asked.append(index)
+        return 0.25 * x_s
+
+    fenced = Diffence(classifier, Denoiser(predict_noise, alpha_bar), num_candidates=2, step=2)
+    a = 0.9 * 0.95
+    noise = rng.candidate_noise([(rng.sample_key(image), 1) for image in X], X.shape[1:], seed=0)
+    x_s = a**0.5 * (2 * X - 1) + (1 - a) ** 0.5 * noise
+    x_0 = x_s * (1 - 0.25 * (1 - a) ** 0.5) / a**0.5
+    assert_close(fenced.candidates(X)[:, 1], classifier(((x_0 + 1) / 2).clamp(0, 1)))
+    assert set(torch.cat(asked).tolist()) == {1}
+    assert torch.equal(fenced(X).argmax(dim=1), classifier(X).argmax(dim=1))
+
+
 @pytest.mark.parametrize("interval", [EVERYWHERE, Interval(-0.4, 0.4), Interval(-50.0, -40.0), Interval(90.0, 90.0)])
 def test_the_label_is_always_the_classifiers_own(fence, classifier, interval):
     x = images(40, 1, 8, 8)

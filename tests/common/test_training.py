@@ -89,6 +89,7 @@ def scored_run(job, scores, *, stop_in=None, rounds=None):
 
     run_rounds(
         job,
+        seed=0,
         rounds=rounds or len(scores),
         steps_per_round=1,
         stateful={"counter": counter},

@@ -7,9 +7,10 @@ from common.datasets import DatasetSpec
 from common.defenses.base import Task
 from common.models import build_classifier
 from common.training import Job, Labelled
+from tests.miniature import TINY
 
 SPEC = DatasetSpec(3, 1, 8, (0.4,), (0.3,), lambda folder: None)
-NETWORK = ClassifierConfig.model_validate({"resnet": {"width": 4, "blocks": [1]}})
+NETWORKS = ClassifierConfig.model_validate(TINY["classifier"] | {"resnet": {"width": 4, "blocks": [1]}})
 TRAINING = {
     "epochs": 1,
     "batch_size": 8,
@@ -29,17 +30,17 @@ def samples(count, *, seed=0):
     return Labelled(images, torch.randint(3, (count,), generator=draws))
 
 
-def new_classifier(seed=0, *, group_norm=False):
-    return build_classifier("resnet", NETWORK, SPEC, seed=seed, group_norm=group_norm)
+def new_classifier(seed=0, *, group_norm=False, model="resnet"):
+    return build_classifier(model, NETWORKS, SPEC, seed=seed, group_norm=group_norm)
 
 
-def make_task(folder, config, *, group_norm=False, seed=0):
+def make_task(folder, config, *, group_norm=False, seed=0, model="resnet"):
     settings = {"seed": seed, "settings": config.model_dump()}
     members = samples(20, seed=1)
     return Task(
         job=Job(folder / "defense.pth.tar", settings),
         config=config,
-        new_classifier=lambda seed: new_classifier(seed, group_norm=group_norm),
+        new_classifier=lambda seed: new_classifier(seed, group_norm=group_norm, model=model),
         members=members,
         reference=samples(12, seed=2),
         tuning_members=Labelled(members.images[5:15], members.labels[5:15]),

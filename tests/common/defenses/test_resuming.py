@@ -1,4 +1,4 @@
-"""Every defence saves all that it needs: stopped and started again it leaves the bytes of an uninterrupted run."""
+"""Every defence trains every model, and saves all that it needs: stopped and started again it leaves the same bytes."""
 
 import dataclasses
 
@@ -6,12 +6,17 @@ import pytest
 import torch
 
 from common import training
+from common.datasets import to_float
 from common.defenses import DEFENSES
-from common.storage import save_checkpoint
+from common.models import MODELS
+from common.storage import load_checkpoint, load_weights, save_checkpoint
 from tests.common.defenses import TRAINING, make_task, new_classifier, samples
 from tests.common.formula import fill
 
-pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # Opacus's, on the first layer
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Full backward hook is firing"),  # Opacus's, on the first layer
+    pytest.mark.filterwarnings("ignore:There is a performance drop"),  # attention, sample by sample
+]
 
 SETTINGS = {
     "undefended": {},
@@ -45,11 +50,11 @@ SETTINGS = {
 ROUNDS = {"selena": 9}  # two teachers and the student
 
 
-def run(folder, name):
+def run(folder, name, model="resnet"):
     defense = DEFENSES[name]
     config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name]))
-    task = make_task(folder, config, group_norm=defense.group_norm)
-    save_checkpoint(task.undefended, {"state_dict": fill(new_classifier()).network.state_dict()})
+    task = make_task(folder, config, group_norm=defense.group_norm, model=model)
+    save_checkpoint(task.undefended, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
     defense.train(dataclasses.replace(task, selection=samples(9, seed=5)))
 
 
@@ -89,3 +94,32 @@ def test_stopped_after_any_round_it_ends_with_the_same_bytes(tmp_path, uninterru
     torch.manual_seed(saves)  # what another process would find
     run(tmp_path, name)
     assert files(tmp_path) == uninterrupted[name]
+
+
+@pytest.mark.parametrize("name", ["undefended", "advreg", "dpsgd"])
+def test_dropout_is_drawn_by_name(tmp_path, monkeypatch, name):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole, name, "vgg16_bn")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(2, patch)
+        run(parts, name, "vgg16_bn")
+    torch.manual_seed(7)
+    run(parts, name, "vgg16_bn")
+    assert files(parts) == files(whole)
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "resnet"])
+@pytest.mark.parametrize("name", DEFENSES)
+def test_every_defence_trains_every_model_and_answers_for_it(tmp_path, name, model):
+    run(tmp_path, name, model)
+    state = load_checkpoint(tmp_path / "defense.pth.tar", expect={"state_dict": dict})
+    defense = DEFENSES[name]
+    classifier = new_classifier(group_norm=defense.group_norm, model=model)
+    start = classifier.network.state_dict()
+    assert any(not torch.equal(value, start[key]) for key, value in state["state_dict"].items())
+    load_weights(classifier.network, state["state_dict"], path=tmp_path)
+    config = defense.config(**(TRAINING | SETTINGS[name]))
+    x = to_float(samples(4).images)
+    answers = defense.wrap(classifier, state, config, seed=0).eval()(x)
+    assert answers.shape == (4, 3) and answers.isfinite().all()
+    assert torch.equal(answers.argmax(dim=1), classifier(x).argmax(dim=1))

@@ -3,25 +3,29 @@ import torch
 import torchvision
 from torch import nn
 
-from common.config import ClassifierConfig, ResNetConfig
-from common.datasets import SPECS
-from common.models import build_classifier
-from common.models.resnet import ResNet
+from common.models.resnet import BasicBlock, Bottleneck, ResNet
 from tests.common.formula import fill, images
 
 
-def torchvisions_resnet18(channels):
-    net = torchvision.models.resnet18(num_classes=10)
+def torchvisions(build, channels):
+    net = build(num_classes=10)
     net.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
     return net
 
 
+SHAPES = {
+    torchvision.models.resnet18: {"blocks": [2, 2, 2, 2]},
+    torchvision.models.resnet50: {"blocks": [3, 4, 6, 3], "block": Bottleneck},
+}
+
+
+@pytest.mark.parametrize("build", SHAPES)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("training", [False, True])
-def test_the_published_shape_computes_what_torchvisions_resnet18_computes(channels, training):
-    ours = fill(ResNet(channels=channels, num_classes=10, width=64, blocks=[2, 2, 2, 2]).double()).train(training)
-    theirs = torchvisions_resnet18(channels).double().train(training)
+def test_the_published_shapes_compute_what_torchvisions_compute(build, channels, training):
+    ours = fill(ResNet(channels=channels, num_classes=10, width=64, **SHAPES[build]).double()).train(training)
+    theirs = torchvisions(build, channels).double().train(training)
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = images(2, channels, 16, 16).double()
@@ -41,9 +45,15 @@ def test_stages_double_the_channels_and_halve_the_image():
     assert shapes == {name: (2, *shape) for name, shape in expected.items()} | {"fc": (2, 3)}
 
 
-def test_gradients_of_single_samples_exist():
+def test_a_bottleneck_has_four_times_the_channels_of_its_width():
+    net = ResNet(channels=1, num_classes=3, width=4, blocks=[1, 2], block=Bottleneck).eval()
+    assert net.layer2(net.layer1(torch.zeros(2, 4, 8, 8))).shape == (2, 4 * 2 * 4, 4, 4)
+
+
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_gradients_of_single_samples_exist(block):
     """Opacus needs them; residuals added in place would forbid them."""
-    net = fill(ResNet(channels=1, num_classes=3, width=4, blocks=[1, 1])).eval()
+    net = fill(ResNet(channels=1, num_classes=3, width=4, blocks=[1, 1], block=block)).eval()
     parameters = {name: value.detach() for name, value in net.named_parameters()}
 
     def answer(parameters, x):
@@ -54,29 +64,3 @@ def test_gradients_of_single_samples_exist():
     net(x)[:, 0].sum().backward()
     for name, value in net.named_parameters():
         torch.testing.assert_close(per_sample[name].sum(dim=0), value.grad, rtol=1e-4, atol=1e-5)
-
-
-CONFIG = ClassifierConfig(resnet=ResNetConfig(width=4, blocks=[1, 1]))
-
-
-def test_a_classifier_normalises_first_and_keeps_the_statistics_out_of_its_checkpoint():
-    classifier = build_classifier("resnet", CONFIG, SPECS["cifar10"], seed=0).eval()
-    x = images(2, 3, 8, 8)
-    mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2023, 0.1994, 0.2010])
-    normalised = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(3)], dim=1)
-    torch.testing.assert_close(classifier(x), classifier.network(normalised))
-    assert {key.partition(".")[0] for key in classifier.state_dict()} == {"network"}
-    assert classifier(x).shape == (2, 10)
-
-
-def test_initial_weights_come_from_the_seed_and_the_global_generator_is_left_alone():
-    def weights(seed):
-        return build_classifier("resnet", CONFIG, SPECS["digits"], seed=seed).state_dict()
-
-    torch.manual_seed(0)
-    state = torch.random.get_rng_state()
-    first = weights(1)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    torch.manual_seed(5)
-    assert all(torch.equal(value, first[key]) for key, value in weights(1).items())
-    assert not torch.equal(weights(2)["network.conv1.weight"], first["network.conv1.weight"])

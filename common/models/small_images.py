@@ -1,0 +1,20 @@
+"""Fitting torchvision's networks, made for 224x224 images of three channels, to small images and to Opacus."""
+
+from torch import nn
+
+from common.errors import UserError
+
+
+def without_in_place(network: nn.Module) -> None:
+    """Let no ReLU overwrite its input: per-sample gradients (Opacus) do not allow it. Answers stay the same."""
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+
+
+def require_halvings(image_size: int, count: int, *, setting: str) -> None:
+    """Raise UserError naming the setting of configs/classifier.yaml that wants the image halved too often."""
+    if image_size >> count == 0:
+        raise UserError(
+            f"configs/classifier.yaml: {setting}: images of size {image_size} cannot be halved {count} times"
+        )
