@@ -99,7 +99,7 @@ def test_no_batch_norm_is_left_where_group_norm_is_asked_for(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_opacus_finds_the_gradient_of_each_sample(model, dataset):
     """DP-SGD clips them; dropout is off, since the slow way would draw other masks."""
-    classifier = fill(tiny(model, dataset, group_norm=True)).train()
+    classifier = fill(tiny(model, dataset, group_norm=True)).train().to(memory_format=torch.contiguous_format)
     for module in classifier.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
