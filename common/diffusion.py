@@ -16,8 +16,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from common.device import autocast
-
 NoisePredictor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """eps(x_t [B, C, H, W] in the scale of [-1, 1], time indices [B] int64) -> predicted noise [B, C, H, W]"""
 
@@ -54,11 +52,11 @@ class Denoiser(nn.Module):
 
     Denoiser(lambda x, index: my_unet(x, index), linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02))
 
-    precision: fp32, or bf16 for the predictor's matrix products and convolutions; the schedule's arithmetic is as x is
+    precision: fp32, or bf16 for the predictor (a module is cast) and what it gets; the rest of the arithmetic is as x is
 
     Raises ValueError where alpha_bar is not a schedule: [T + 1], from 1 down towards 0.
 
-    precision: fp32, or bf16 for the predictor's matrix products and convolutions; the schedule's arithmetic is as x is
+    precision: fp32, or bf16 for the predictor (a module is cast) and what it gets; the rest of the arithmetic is as x is
     """
 
     def __init__(self, predict_noise: NoisePredictor, alpha_bar: torch.Tensor, *, precision: str = "fp32") -> None:
@@ -67,6 +65,8 @@ class Denoiser(nn.Module):
             raise ValueError("alpha_bar must be [T + 1], start at 1 (the clean image) and fall towards 0")
         self.predict_noise = predict_noise
         self.precision = precision
+        if precision == "bf16" and isinstance(predict_noise, nn.Module):
+            predict_noise.to(torch.bfloat16)
         self.alpha_bar = [float(value) for value in alpha_bar]
 
     @property
@@ -80,8 +80,8 @@ class Denoiser(nn.Module):
                 f"a jump from step {step} to {to}: steps fall, from at most {self.num_steps} to at least 0"
             )
         index = torch.full((len(x_s),), step - 1, dtype=torch.int64, device=x_s.device)
-        with autocast(x_s.device, self.precision):
-            eps = self.predict_noise(x_s, index).to(x_s.dtype)
+        given = x_s.bfloat16() if self.precision == "bf16" else x_s
+        eps = self.predict_noise(given, index).to(x_s.dtype)
         return ddim_step(x_s, eps, alpha_bar_from=self.alpha_bar[step], alpha_bar_to=self.alpha_bar[to], clip=clip)
 
     def purify(self, x: torch.Tensor, noise: torch.Tensor, *, step: int) -> torch.Tensor:

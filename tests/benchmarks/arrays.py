@@ -1,0 +1,89 @@
+"""The interval search and the attacks, which see arrays only."""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from common import diffence
+from common.attacks import metrics, neural, suite
+from common.attacks.answers import Answers
+from common.config import NNAttackConfig
+from common.datasets import to_float
+from tests.benchmarks import plain
+from tests.benchmarks.measure import Row, compared, seconds
+
+K = 10
+
+
+def interval_search() -> list[Row]:
+    """Of 1,000 + 1,000 samples with 31 candidates each."""
+    generator = torch.Generator().manual_seed(0)
+    members, others = (torch.randn(1000, 31, K, generator=generator) + torch.eye(K)[0] * gap for gap in (6.0, 5.0))
+    keepers = [diffence._phi_of_keepers(part).numpy() for part in (members, others)]
+    found = []
+    plain_seconds = seconds(
+        lambda: found.append(plain.interval(*keepers, grid_points=diffence.GRID_POINTS)), repeat=1, warm=False
+    )
+    tuned = diffence.tune_interval(members, others, scenario=1)
+    assert np.allclose(found[0], tuned, rtol=0, atol=1e-12), (found, tuned)
+    here = seconds(lambda: diffence.tune_interval(members, others, scenario=1))
+    return [compared("interval search, 1,000 + 1,000 samples", plain=plain_seconds, here=here, target="100 x")]
+
+
+def _answers(seed: int, count: int = 1000) -> Answers:
+    """Of ``count`` members and as many others, members somewhat surer."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, K, 2 * count)
+    member = np.arange(2 * count) < count
+    logits = generator.normal(size=(2 * count, K))
+    logits[np.arange(2 * count), labels] += np.where(member, 5, 4)
+    return Answers(logits, labels, member)
+
+
+def attacks() -> list[Row]:
+    """The suite on 4 x 1,000 answers, and the NN attack."""
+    fit_on, test = _answers(0), _answers(1)
+    config = NNAttackConfig(epochs=20, batch_size=64, learning_rate=5e-4, decay_epoch=100, validation=0.25)
+    bootstrap = metrics.Bootstrap.draw(test.member, resamples=1000, seed=0)
+
+    def without_nn() -> None:
+        for name, fit in suite.attacks(config, seed=0).items():
+            if name != "nn":
+                scores = fit(fit_on).scores(test)
+                metrics.auc(scores, test.member)
+                bootstrap.aucs(scores, test.member)
+
+    alone = seconds(without_nn)
+    features = [neural._features(part) for part in (fit_on, test)]
+    nn_plain = seconds(
+        lambda: plain.nn_attack(
+            features[0], fit_on.member, features[1], test.member,
+            num_classes=K, epochs=config.epochs, learning_rate=config.learning_rate,
+        ), repeat=1,
+    )  # fmt: skip
+    nn_here = seconds(lambda: neural.fit(fit_on, config, seed=0).scores(test), repeat=2)
+    return [
+        Row("attacks but NN, with bootstrap intervals, 4 x 1,000", "", f"{alone:.2f} s", "", "1 s"),
+        compared(f"NN attack, {config.epochs} epochs on 1,000 + 1,000", plain=nn_plain, here=nn_here, target="3 x"),
+    ]
+
+
+def reading() -> list[Row]:
+    """60,000 images made ready for the classifier, against image by image through PIL."""
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    count, part = 60_000, 3_000
+    raw = torch.randint(256, (count, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
+    arrays = raw[:part].permute(0, 2, 3, 1).contiguous().numpy()
+    slow = seconds(lambda: torch.stack([transform(Image.fromarray(array)) for array in arrays]), repeat=2)
+
+    def fast() -> torch.Tensor:
+        shape = (1, 3, 1, 1)
+        return (to_float(raw) - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+    assert torch.allclose(fast()[:5], torch.stack([transform(Image.fromarray(array)) for array in arrays[:5]]))
+    plain_seconds = slow * math.ceil(count / part)
+    return [compared("60,000 images read and normalised", plain=plain_seconds, here=seconds(fast), target="10 x")]

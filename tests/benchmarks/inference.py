@@ -1,0 +1,137 @@
+"""Candidate banks and queries."""
+
+import math
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from common import diffence
+from common.diffence import Diffence, Interval
+from tests.benchmarks import models, plain
+from tests.benchmarks.measure import Row, compared, seconds
+
+N = 30
+IMAGES = 16
+QUERIES = 64
+
+
+def bank() -> list[Row]:
+    """A full bank of candidates, against one candidate at a time with two passes each."""
+    x = models.images(IMAGES)
+    slow_classifier, slow = models.classifier(fast=False), models.denoiser(fast=False)
+    plain_seconds = _plain_seconds_per_image(slow_classifier, slow, x) * IMAGES
+    rows = []
+    for precision, target in (("fp32", "2.2 x"), ("bf16", "4 x")):
+        fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
+        here = seconds(lambda fenced=fenced: fenced.candidates(x), repeat=2, warm=False)
+        rows.append(compared(f"full bank, N = {N}, {precision}", plain=plain_seconds, here=here, target=target))
+        rows.append(_share_of_peak(fenced, x, here, precision))
+    return rows
+
+
+def _plain_seconds_per_image(classifier: models.Classifier, slow: models.Denoiser, x: torch.Tensor) -> float:
+    """Per image of a full bank; a batch of 10 and two of its 30 candidates are enough to know it."""
+    part = x[: plain.BATCH]
+    return seconds(lambda: plain.candidates(classifier, slow, part, count=2), repeat=3) * N / 2 / plain.BATCH
+
+
+def _share_of_peak(fenced: Diffence, x: torch.Tensor, bank_seconds: float, precision: str) -> Row:
+    """The rate of all of a bank's products beside that of a large matrix product of the same type."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        fenced.denoiser.purify(x[:1], torch.zeros_like(x[:1]), step=plain.STEP)
+    work = counter.get_total_flops() * N * len(x)
+    size = 4096
+    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
+    a = a.bfloat16() if precision == "bf16" else a
+    peak = 2 * size**3 / seconds(lambda: a @ a)
+    rate = work / bank_seconds
+    return Row(
+        f"  rate of the diffusion model, GFLOP/s, beside a matrix product, {precision}",
+        f"{peak / 1e9:.0f}",
+        f"{rate / 1e9:.0f}",
+        f"{100 * rate / peak:.0f} %",
+        "85 %" if precision == "bf16" else "",
+    )
+
+
+def queries() -> list[Row]:
+    """Answers with candidates drawn until one is accepted, against the plain procedure's full banks."""
+    x = models.images(QUERIES)
+    per_image = _plain_seconds_per_image(models.classifier(fast=False), models.denoiser(fast=False), x)
+    rows = []
+    for precision, target in (("fp32", "15 x"), ("bf16", "25 x")):
+        fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
+        fenced.interval = _accepting_half(fenced, x)
+        here = seconds(lambda fenced=fenced: fenced(x), repeat=1, warm=False)
+        what = f"{QUERIES} queries at an acceptance of one half, {precision}"
+        rows.append(compared(what, plain=per_image * QUERIES, here=here, target=target))
+    return [*rows, *passes()]
+
+
+def _accepting_half(fenced: Diffence, x: torch.Tensor) -> Interval:
+    """The lower part of the first candidates' phi, so that about one half of the candidates is accepted."""
+    first = Diffence(fenced.classifier, fenced.denoiser, num_candidates=1).candidates(x)
+    keepers = diffence._phi_of_keepers(first)[:, 0]
+    return Interval(float(keepers.nan_to_num(nan=math.inf).min()) - 1, _quantile_of_all(keepers))
+
+
+def _quantile_of_all(keepers: torch.Tensor) -> float:
+    """The phi below which one half of all candidates is, if as many keep the label."""
+    kept = keepers[~keepers.isnan()].sort().values
+    return float(kept[min(len(kept) - 1, len(keepers) // 2)])
+
+
+def passes() -> list[Row]:
+    """Passes of the diffusion model per query, beside the number that the selection needs."""
+    rows = []
+    for count in (64, 512):
+        x = models.images(count)
+        fenced = Diffence(models.classifier(), models.denoiser(models.SMALL), num_candidates=N)
+        full = fenced.candidates(x)
+        keepers = diffence._phi_of_keepers(full)
+        fenced.interval = Interval(-100.0, _quantile_of_all(keepers[:, 0]))
+        accepted = diffence._inside(keepers[:, :-1], fenced.interval)
+        needed = torch.where(accepted.any(dim=1), accepted.byte().argmax(dim=1) + 1, N)
+        asked = _rows_asked(fenced, x)
+        assert torch.equal(fenced(x), diffence.take(full, diffence.select(full, fenced.interval)))
+        rows.append(
+            Row(
+                f"passes per query needed and made, {count} CIFAR-shaped queries, "
+                f"acceptance {accepted.float().mean():.2f}",
+                f"{needed.float().mean():.2f}",
+                f"{asked / count:.2f}",
+                f"{asked / float(needed.sum()):.2f}",
+                "1.25",
+            )
+        )
+    return rows
+
+
+def _rows_asked(fenced: Diffence, x: torch.Tensor) -> int:
+    """Images that the diffusion model gets, those that fill a pass up included."""
+    asked = []
+    handle = fenced.denoiser.predict_noise.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+    fenced(x)
+    handle.remove()
+    return sum(asked)
+
+
+def growth() -> list[Row]:
+    """Seconds of a bank as images and candidates grow."""
+    rows = []
+    for what, sizes in (("images", [(64, 10), (128, 10), (256, 10)]), ("candidates", [(64, 10), (64, 20), (64, 40)])):
+        times = []
+        for count, candidates in sizes:
+            fenced = Diffence(models.classifier(), models.denoiser(models.SMALL), num_candidates=candidates)
+            x = models.images(count)
+            times.append(seconds(lambda fenced=fenced, x=x: fenced.candidates(x), repeat=2, warm=False))
+        rows.append(
+            Row(
+                f"bank of twice and four times as many {what}",
+                f"{times[0]:.2f} s",
+                f"{times[1]:.2f} {times[2]:.2f}",
+                f"{times[1] / times[0]:.1f} {times[2] / times[0]:.1f}",
+                "linear: 2.0 4.0",
+            )
+        )
+    return rows

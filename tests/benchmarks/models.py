@@ -1,0 +1,40 @@
+"""The networks of the paper with drawn weights, and images for them."""
+
+import torch
+
+from common import rng
+from common.config import UNetConfig
+from common.device import accelerate
+from common.diffusion import Denoiser, linear_alpha_bar
+from common.models import Classifier
+from common.models.resnet import ResNet
+from common.models.unet import UNet
+
+FULL = UNetConfig(ch=128, ch_mult=[1, 2, 2, 2], attn=[1], num_res_blocks=2, dropout=0.1)  # 35.9 M parameters
+SMALL = UNetConfig(ch=32, ch_mult=[1, 1], attn=[], num_res_blocks=1, dropout=0.0)
+ALPHA_BAR = linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02)
+
+
+def denoiser(config: UNetConfig = FULL, *, precision: str = "fp32", fast: bool = True) -> Denoiser:
+    """In the layout of this project, or in torch's default one."""
+    with rng.global_draws("benchmark"):
+        unet = UNet(config, channels=3, num_steps=1000)
+        for module in unet.modules():  # the small initial gains would leave all residual branches silent
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_uniform_(module.weight, a=5**0.5)
+    unet = accelerate(unet) if fast else unet
+    return Denoiser(unet, ALPHA_BAR, precision=precision).eval().requires_grad_(False)
+
+
+def classifier(*, fast: bool = True, precision: str = "fp32") -> Classifier:
+    """ResNet-18 for 32x32 images."""
+    with rng.global_draws("benchmark classifier"):
+        network = ResNet(channels=3, num_classes=10, width=64, blocks=[2, 2, 2, 2])
+    network = accelerate(network) if fast else network
+    return Classifier(network, mean=(0.5,) * 3, std=(0.25,) * 3, precision=precision).eval()
+
+
+def images(count: int) -> torch.Tensor:
+    """[count, 3, 32, 32] in [0, 1], of 8 bits as real ones."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(256, (count, 3, 32, 32), generator=generator).float() / 255
