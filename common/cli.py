@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from common import config, ddpm_training, distributed, evaluation, flags, partition, report, storage
+from common import config, ddpm_training, distributed, evaluation, flags, partition, published, report, storage
 from common import device as devices
 from common.datasets import to_float
 from common.defenses import DEFENSES
@@ -27,8 +27,8 @@ def data_partition(folder: Path, argv: list[str] | None = None) -> int:
         "--permutation",
         type=Path,
         metavar="FILE",
-        help="permutation of the training set (.npy, .npz, .pkl) instead of one from the seed; "
-        "a published checkpoint needs the published one",
+        help="permutation of the training set (.npy, .npz, .pkl) instead of one from the seed; a published checkpoint "
+        "needs the published one. Default: cifar_shuffle.pkl (or svhn_…) in the dataset folder, where there is one",
     )
     return _run(parser, argv, folder, _data_partition)
 
@@ -36,15 +36,18 @@ def data_partition(folder: Path, argv: list[str] | None = None) -> int:
 def _data_partition(folder: DatasetFolder, options: argparse.Namespace) -> None:
     experiment = _experiment(folder, options)
     protocol = config.load(folder.config("evaluation"), config.EvaluationConfig)
+    in_place = folder.permutation if folder.permutation.is_file() else None
     content = partition.make(
-        experiment.data, experiment.sizes, dataset=folder.name, seed=options.seed, permutation=options.permutation
+        experiment.data,
+        experiment.sizes,
+        dataset=folder.name,
+        seed=options.seed,
+        permutation=options.permutation or in_place,
     )
     storage.write_json(folder.partition, content.model_dump())
     spec = experiment.spec
-    print(
-        f"{folder.shown(folder.partition)}: permutation from {content.permutation_source}, "
-        f"data sha256 {content.data_sha256[:16]}…\n"
-    )
+    print(f"{folder.shown(folder.partition)}: data sha256 {content.data_sha256[:16]}…")
+    print(partition.verdict(experiment.partition) + "\n")
     print(
         partition.table(
             experiment.partition, experiment.data, num_sample=protocol.num_sample, num_classes=spec.num_classes
@@ -176,6 +179,43 @@ def _selection_part(experiment: Experiment, selection: str) -> Labelled | None:
     if selection == "validation":
         return experiment.training_part(experiment.partition.validation)
     return experiment.test_part(experiment.partition.test_order) if selection == "test" else None
+
+
+def export_published(folder: Path, argv: list[str] | None = None) -> int:
+    parser = _parser(
+        "export_published.py",
+        "Write a classifier, the diffusion model and the permutation as the published code reads them.",
+    )
+    _add_defense(parser)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: exported/ in the dataset folder")
+    return _run(parser, argv, folder, _export_published)
+
+
+def _export_published(folder: DatasetFolder, options: argparse.Namespace) -> None:
+    if options.model != "resnet":
+        raise UserError(f"--model {options.model}: the published format has names for a ResNet's weights only (resnet)")
+    experiment = _experiment(folder, options)
+    evaluation.require_inputs(experiment, model=options.model, defense=options.defense)
+    # loaded once, so that no file is handed on that an evaluation would refuse
+    evaluation.load_classifier(experiment, model=options.model, defense=options.defense)
+    evaluation.load_denoiser(experiment)
+    there = DatasetFolder(options.out or folder.exported)
+    classifier = folder.classifier(model=options.model, defense=options.defense)
+    state = storage.load_checkpoint(classifier, expect={"state_dict": dict})
+    # what the published format has no place for (MemGuard's defence classifier, the settings) stays under its own key
+    state["state_dict"] = published.published_form(state["state_dict"], source=str(classifier))
+    files = {
+        there.classifier(model=options.model, defense=options.defense): storage.checkpoint_bytes(state),
+        there.ddpm: folder.ddpm.read_bytes(),
+        there.ddpm_flags: folder.ddpm_flags.read_bytes(),
+        there.root / folder.permutation.name: published.permutation_pickle(experiment.partition.permutation.order),
+    }
+    others = [path for path, data in files.items() if path.is_file() and path.read_bytes() != data]
+    if others:
+        raise UserError(f"{others[0]} is there already and is another file: move it away, or give another --out")
+    for path, data in files.items():
+        storage.write_bytes(path, data)
+        print(f"exported: {path}")
 
 
 def evaluate(folder: Path, argv: list[str] | None = None) -> int:

@@ -4,7 +4,6 @@ The checkpoint and the flags file beside it are in the published format, so the 
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,8 +11,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from common import distributed, flags, rng, storage, training
-from common.config import DDPMConfig, DDPMTraining
+from common import distributed, flags, published, rng, storage, training
+from common.config import DDPMConfig, DDPMTraining, UNetConfig
 from common.datasets import to_float
 from common.device import accelerate, autocast
 from common.diffusion import Denoiser, linear_alpha_bar, q_sample
@@ -70,11 +69,15 @@ def train(
 
 
 def new_unet(config: DDPMConfig, *, channels: int, image_size: int, seed: int) -> UNet:
-    halvings = len(config.unet.ch_mult) - 1
-    if image_size % 2**halvings:
-        raise UserError(f"configs/ddpm.yaml: images of size {image_size} cannot be halved {halvings} times (ch_mult)")
+    _require_halvings(config.unet, image_size=image_size, source="configs/ddpm.yaml")
     with rng.global_draws(seed, "unet"):
         return UNet(config.unet, channels=channels, num_steps=config.schedule.T)
+
+
+def _require_halvings(unet: UNetConfig, *, image_size: int, source: str) -> None:
+    halvings = len(unet.ch_mult) - 1
+    if image_size % 2**halvings:
+        raise UserError(f"{source}: images of size {image_size} cannot be halved {halvings} times (ch_mult)")
 
 
 def alpha_bar_of(config: DDPMConfig) -> torch.Tensor:
@@ -114,19 +117,31 @@ def load_denoiser(
     flags_file: Path,
     *,
     channels: int,
+    image_size: int,
     device: torch.device,
     precision: str = "fp32",
     compile: bool = False,
 ) -> Denoiser:
-    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it."""
-    unet_config, schedule = flags.read(flags_file)
+    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it.
+
+    Raises UserError naming the file where one of them cannot be read, or where they do not belong together.
+    """
+    unet_config, schedule = flags.read(flags_file, image_size=image_size)
+    _require_halvings(unet_config, image_size=image_size, source=str(flags_file))
     state = storage.load_checkpoint(checkpoint, expect={"ema_model": dict})
-    weights: dict[str, Any] = {key.removeprefix("module."): value for key, value in state["ema_model"].items()}
+    weights = published.without_prefix(state["ema_model"], source=str(checkpoint))
     unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
-    storage.load_weights(unet, weights, path=checkpoint)
+    try:
+        storage.load_weights(unet, weights, path=checkpoint)
+    except UserError as error:
+        raise UserError(f"{error}; the UNet is the one that {flags_file} describes") from None
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
     fast = accelerate(unet.to(device), compile=compile)
-    return Denoiser(fast, alpha_bar, precision=precision).eval().requires_grad_(False)
+    try:
+        denoiser = Denoiser(fast, alpha_bar, precision=precision)
+    except ValueError as error:
+        raise UserError(f"{flags_file}: no schedule with these --T, --beta_1 and --beta_T: {error}") from None
+    return denoiser.eval().requires_grad_(False)
 
 
 def show(

@@ -11,7 +11,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from common import config, ddpm_training, diffence, diffusers_format, distributed, models, storage
+from common import (
+    config,
+    ddpm_training,
+    diffence,
+    diffusers_format,
+    distributed,
+    models,
+    partition,
+    published,
+    storage,
+)
 from common.attacks import metrics, suite
 from common.attacks.answers import Answers
 from common.bank import Bank, BankStore
@@ -101,6 +111,7 @@ class Evaluation:
     bootstrap: metrics.Bootstrap
     counts: dict[str, dict[str, int]]
     privacy: dict[str, float] | None  # what DP-SGD spent on the classifier; the fenced one has no such guarantee
+    membership: partition.Membership
     inputs: dict[str, str]  # file -> sha256
     seconds: float
 
@@ -111,7 +122,7 @@ def evaluate(experiment: Experiment, settings: Settings) -> Evaluation | None:
     Of several processes the first judges; the others get None.
     """
     start = time.monotonic()
-    require_inputs(experiment, settings)
+    require_inputs(experiment, model=settings.model, defense=settings.defense)
     defended = load_classifier(experiment, model=settings.model, defense=settings.defense)
     banks, interval = draw_banks(bank_store(experiment, settings, defended), settings)
     if not distributed.is_first():
@@ -127,18 +138,28 @@ def evaluate(experiment: Experiment, settings: Settings) -> Evaluation | None:
     files = _input_files(experiment, settings)
     inputs = {experiment.folder.shown(file): storage.file_sha256(file) for file in files}
     seconds = round(time.monotonic() - start, 1)
+    membership = partition.membership(experiment.partition, trained_on=defended.partition)
     return Evaluation(
-        experiment.folder.name, settings, without, fenced, bootstrap, counts, defended.privacy, inputs, seconds
+        experiment.folder.name,
+        settings,
+        without,
+        fenced,
+        bootstrap,
+        counts,
+        defended.privacy,
+        membership,
+        inputs,
+        seconds,
     )
 
 
-def require_inputs(experiment: Experiment, settings: Settings) -> None:
+def require_inputs(experiment: Experiment, *, model: str, defense: str) -> None:
     """Raise UserError with the command that makes what is missing, before any work."""
     folder = experiment.folder
     folder.require(folder.partition, "python data_partition.py")
-    classifier, *_ = _input_files(experiment, settings)
-    folder.require(classifier, training_command(settings.defense, settings.model))
+    folder.require(folder.classifier(model=model, defense=defense), training_command(defense, model))
     require_diffusion_model(experiment)
+    partition.require_in_use(folder.permutation, experiment.partition)
 
 
 def require_diffusion_model(experiment: Experiment) -> None:
@@ -177,37 +198,53 @@ class Defended:
     classifier: nn.Module
     settings: dict[str, Any]  # of the defence
     privacy: dict[str, float] | None  # what DP-SGD spent
+    partition: str | None  # the key of the one it was trained on; None where its file does not know it
 
 
 def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defended:
-    """Read a trained classifier. Its wrapper works with the settings it was trained with, where the file knows them."""
+    """Read a trained classifier, in our own form or in the published one, with BatchNorm or GroupNorm.
+
+    Its wrapper works with the settings it was trained with, where the file knows them; else with those of the YAML, and
+    for a file in the published form with the published ones.
+    """
     path = experiment.folder.classifier(model=model, defense=defense)
     kind = DEFENSES[defense]
     state = storage.load_checkpoint(path, expect={"state_dict": dict})
+    weights = published.own_form(state["state_dict"], source=str(path))
     classifier = models.build_classifier(
-        model, experiment.classifier_config, experiment.spec, seed=experiment.seed, group_norm=kind.group_norm
+        model,
+        experiment.classifier_config,
+        experiment.spec,
+        seed=experiment.seed,
+        group_norm=published.has_group_norm(weights),
     )
-    storage.load_weights(classifier.network, state["state_dict"], path=path)
-    if "made_from" in state:
-        settings = config.parse(state["made_from"]["settings"], kind.config, source=str(path))
+    storage.load_weights(classifier.network, weights, path=path)
+    made_from = state.get("made_from", {})
+    if not isinstance(made_from, dict):
+        raise UserError(f"{path}: made_from is {type(made_from).__name__}, expected a dict")
+    if made_from:
+        settings = config.parse(made_from.get("settings"), kind.config, source=str(path))
     else:
-        settings = config.load(experiment.folder.config(defense), kind.config)
+        name = f"published/{defense}" if published.is_published(state["state_dict"]) else defense
+        settings = config.load(experiment.folder.config(name), kind.config)
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed)
     wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
-    return Defended(wrapped, settings.model_dump(), state.get("privacy"))
+    return Defended(wrapped, settings.model_dump(), state.get("privacy"), made_from.get("partition"))
 
 
 def load_denoiser(experiment: Experiment) -> Denoiser:
     """The folder's diffusion model, or the one that the experiment was given instead."""
     path, spec = experiment.diffusion or experiment.folder.ddpm, experiment.spec
-    fast: dict[str, Any] = {
+    given: dict[str, Any] = {
+        "channels": spec.channels,
+        "image_size": spec.image_size,
         "device": experiment.device,
         "precision": experiment.precision,
         "compile": experiment.compile,
     }
     if path.is_dir():
-        return diffusers_format.load_denoiser(path, channels=spec.channels, image_size=spec.image_size, **fast)
-    return ddpm_training.load_denoiser(path, path.with_suffix(".txt"), channels=spec.channels, **fast)
+        return diffusers_format.load_denoiser(path, **given)
+    return ddpm_training.load_denoiser(path, path.with_suffix(".txt"), **given)
 
 
 def build_fence(

@@ -4,13 +4,23 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from common.config import DDPMConfig, ScheduleConfig, Strict, UNetConfig, parse
+from common.config import DDPMConfig, Positive, ScheduleConfig, Strict, UNetConfig, parse
 from common.errors import UserError
+
+_LISTS = ("ch_mult", "attn")  # flags that stand once for each value
+
+
+class _TaskConfig(Strict):
+    """What the network was trained for. --var_type does not matter: a DDIM jump adds no noise."""
+
+    img_size: Positive
+    mean_type: str
 
 
 class _Flags(Strict):
     unet: UNetConfig
     schedule: ScheduleConfig
+    task: _TaskConfig
 
 
 def write(config: DDPMConfig, *, image_size: int) -> str:
@@ -25,13 +35,25 @@ def write(config: DDPMConfig, *, image_size: int) -> str:
     return "".join(f"--{name}={value}\n" for name, value in values)
 
 
-def read(path: Path) -> tuple[UNetConfig, ScheduleConfig]:
-    """UNet shape and schedule of a flags file; flags it does not know are ignored.
+def read(path: Path, *, image_size: int) -> tuple[UNetConfig, ScheduleConfig]:
+    """UNet shape and schedule of a flags file; flags it does not know, and booleans, are ignored.
 
-    Raises UserError naming the file and what is missing, contradictory or impossible.
+    Raises UserError naming the file and what is missing, contradictory, impossible, or of a network for images of
+    another size.
     """
+    flags = parse(_sections(_values(path), path), _Flags, source=str(path))
+    task = flags.task
+    if task.mean_type != "epsilon":
+        raise UserError(f"{path}: --mean_type={task.mean_type}: only noise-predicting (epsilon) networks can be used")
+    if task.img_size != image_size:
+        raise UserError(f"{path}: --img_size={task.img_size}: the dataset's images are of size {image_size}")
+    return flags.unet, flags.schedule
+
+
+def _values(path: Path) -> dict[str, list[str]]:
+    """All values of each flag, in order."""
     try:
-        lines = path.read_text().split()
+        lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise UserError(
             f"{path} not found: it belongs beside the diffusion checkpoint and describes its UNet"
@@ -40,25 +62,24 @@ def read(path: Path) -> tuple[UNetConfig, ScheduleConfig]:
         raise UserError(f"{path}: not a text file ({error})") from error
     found: dict[str, list[str]] = defaultdict(list)
     for line in lines:
-        name, equals, value = line.removeprefix("--").partition("=")
+        name, equals, value = line.strip().removeprefix("--").partition("=")
         if equals:
             found[name].append(value)
-    others = [value for value in found["mean_type"] if value != "epsilon"]
-    if others:
-        raise UserError(f"{path}: --mean_type={others[0]}: only noise-predicting (epsilon) networks can be used")
-    lists = {"ch_mult", "attn"}
-    content: dict[str, dict[str, Any]] = {}
-    for section, model in (("unet", UNetConfig), ("schedule", ScheduleConfig)):
-        content[section] = {}
-        for name in model.model_fields:
-            values = [_number(value) for value in found[name]]
-            if len(set(values)) > 1 and name not in lists:
+    return found
+
+
+def _sections(found: dict[str, list[str]], path: Path) -> dict[str, dict[str, Any]]:
+    """The known flags, sorted into the sections of ``_Flags``."""
+    content: dict[str, dict[str, Any]] = {"unet": {"attn": []}}  # no such flag: no level has attention
+    for section, field in _Flags.model_fields.items():
+        chosen = content.setdefault(section, {})
+        for name in field.annotation.model_fields:  # type: ignore[union-attr]
+            values = [_number(value) for value in found.get(name, [])]
+            if len(set(values)) > 1 and name not in _LISTS:
                 raise UserError(f"{path}: --{name} stands with different values: {', '.join(found[name])}")
             if values:
-                content[section][name] = values if name in lists else values[0]
-    content["unet"].setdefault("attn", [])  # no such flag: no level has attention
-    flags = parse(content, _Flags, source=str(path))
-    return flags.unet, flags.schedule
+                chosen[name] = values if name in _LISTS else values[0]
+    return content
 
 
 def _number(text: str) -> int | float | str:

@@ -10,13 +10,14 @@ share a sample.
 import io
 import pickle
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from common import storage
+from common import published, storage
 from common.config import DataConfig, Strict, parse
 from common.datasets import RawData
 from common.errors import UserError
@@ -46,6 +47,21 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Permutation:
+    """The order of the training set that decides who is a member, and where it comes from."""
+
+    dataset: str
+    order: np.ndarray  # int64 [n]
+    source: str  # "seed 0", or the name of the file it was read from
+    sha256: str | None  # of that file
+
+    @cached_property
+    def published(self) -> bool | None:
+        """As ``published.is_published_permutation`` says."""
+        return published.is_published_permutation(self.order, dataset=self.dataset, sha256=self.sha256)
+
+
+@dataclass(frozen=True)
 class Partition:
     """Indices into the training set (members, validation, reference) and into the test set (test_order)."""
 
@@ -53,7 +69,8 @@ class Partition:
     validation: np.ndarray
     reference: np.ndarray
     test_order: np.ndarray
-    key: str  # names everything the partition depends on
+    key: str  # names the data and who plays which part
+    permutation: Permutation
 
     def roles(self, num_sample: int) -> dict[str, Role]:
         """The roles that need members and non-members, with at most ``num_sample`` of each."""
@@ -120,7 +137,9 @@ def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
         validation=reference[: sizes.validation],
         reference=reference[sizes.validation :],
         test_order=test_order(len(data.test_images)),
-        key=storage.digest(file.model_dump()),
+        # without its source: the same order from a seed and from a file is the same partition
+        key=storage.digest(file.model_dump(exclude={"permutation_source", "permutation_sha256"})),
+        permutation=Permutation(file.dataset, permutation, file.permutation_source, file.permutation_sha256),
     )
 
 
@@ -184,6 +203,61 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}, which an integer array does not need")
         return self._ALLOWED[module, name]
+
+
+def verdict(partition: Partition) -> str:
+    """One line: where the permutation comes from, and whether members are the published members."""
+    permutation = partition.permutation
+    source = f"permutation: {permutation.source}"
+    if permutation.sha256 is not None:
+        source += f", sha256 {permutation.sha256[:16]}…"
+    if permutation.published is None:
+        return f"{source}; none is published for {permutation.dataset}"
+    if not permutation.published and permutation.sha256 is None:
+        return f"{source}, not the published one: members are not the published members"
+    if not permutation.published:
+        return f"{source}, not recognised as the published file: members may not be the published members"
+    expected = published.PARTITIONS[permutation.dataset].members
+    if len(partition.members) != expected:
+        return f"{source}, the published one, but with {len(partition.members)} members where {expected} are published"
+    return f"{source}, the published one: members are the published members"
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a report says about who is a member: the record of report.json, and lines of text."""
+
+    record: dict[str, Any]
+    lines: list[str]
+
+
+def membership(partition: Partition, *, trained_on: str | None) -> Membership:
+    """Whether members are a classifier's own; ``trained_on`` is the key of its partition, where its file knows it."""
+    permutation = partition.permutation
+    own = None if trained_on is None else trained_on == partition.key
+    lines = [verdict(partition)]
+    if own is False:
+        lines.append(
+            "WARNING: the classifier was trained on another partition: members here are not its members, "
+            "and the figures below do not measure what it gives away"
+        )
+    elif own is None and not permutation.published:
+        lines.append(
+            "WARNING: the classifier was trained elsewhere, and the permutation is not known to be its own: "
+            "members here may not be its members, and then the figures below mean nothing"
+        )
+    record = {"source": permutation.source, "sha256": permutation.sha256, "published": permutation.published}
+    return Membership({**record, "trained_with_it": own}, lines)
+
+
+def require_in_use(path: Path, partition: Partition) -> None:
+    """Raise UserError where a permutation file has been put in place and the partition was made without it."""
+    source = partition.permutation
+    if path.is_file() and storage.file_sha256(path) != source.sha256:
+        raise UserError(
+            f"{path} is there, but the partition was made from {source.source}: make it again with "
+            "`python data_partition.py`, or move the file away"
+        )
 
 
 def table(partition: Partition, data: RawData, *, num_sample: int, num_classes: int) -> str:

@@ -27,6 +27,11 @@ class DatasetFolder:
     def partition(self) -> Path:
         return self.root / "data" / "partition.json"
 
+    @property
+    def permutation(self) -> Path:
+        """Where a permutation of the training set is looked for: cifar_shuffle.pkl, svhn_shuffle.pkl as published."""
+        return self.root / f"{self.name.rstrip('0123456789')}_shuffle.pkl"
+
     def config(self, name: str) -> Path:
         return self.root / "configs" / f"{name}.yaml"
 
@@ -40,6 +45,10 @@ class DatasetFolder:
     @property
     def ddpm_flags(self) -> Path:
         return self.ddpm.with_suffix(".txt")
+
+    @property
+    def exported(self) -> Path:
+        return self.root / "exported"
 
     def train_log(self, command: str) -> Path:
         """What the last run of a training command printed: train_defense-selena.log, train_defense-selena-vit.log."""

@@ -55,6 +55,7 @@ def as_json(experiment: Experiment, evaluation: Evaluation, verdict: Verdict) ->
         "counts": evaluation.counts,
         # the diffusion model has seen the members without such a guarantee, and so has the tuned interval
         "privacy": evaluation.privacy if verdict.interval is None else None,
+        "permutation": evaluation.membership.record,
         "config": {"diffence": settings.fence.model_dump(), "evaluation": settings.protocol.model_dump()},
         "seed": experiment.seed,
         "versions": _versions(),
@@ -104,6 +105,7 @@ def table(evaluation: Evaluation) -> str:
         f"Diffence: N = {fence.num_candidates}, T = {fence.step}, scenario {fence.scenario}, "
         f"interval of phi {_interval(fenced)}",
         *_privacy_lines(evaluation.privacy),
+        *evaluation.membership.lines,
         "",
         f"{'':<28}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
         f"{'attack':<28}" + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2 + "AUC [95 %, paired]",

@@ -105,8 +105,14 @@ def file_sha256(path: Path) -> str:
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint whose bytes depend on the values alone (see ``plain``), as ``write_bytes`` does."""
-    # torch.save to a path would write the file's own name into the archive; to memory it does not
-    write_with(path, lambda file: torch.save(plain(state), file))
+    write_bytes(path, checkpoint_bytes(state))
+
+
+def checkpoint_bytes(state: Mapping[str, Any]) -> bytes:
+    """What ``save_checkpoint`` writes."""
+    buffer = io.BytesIO()  # torch.save to a path would write the file's own name into the archive
+    torch.save(plain(state), buffer)
+    return buffer.getvalue()
 
 
 def plain(value: Any) -> Any:

@@ -309,6 +309,7 @@ def test_wrong_usage_exits_with_2_and_the_choices(trained: Path) -> None:
         ("digits", "data_partition.py", "data_partition.py"),
         ("digits", "train_ddpm.py", "train_ddpm.py"),
         ("digits", "train_defense.py", "train_defense.py"),
+        ("digits", "export_published.py", "export_published.py"),
         ("digits/evaluate_MIAs", "evaluate.py", "evaluate_mia.sh"),
         (".", "common/train_all.py", "all-train-all.sh"),
     ],

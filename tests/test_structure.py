@@ -21,7 +21,7 @@ LAYERS = [
     {"partition"},
     {"diffence", "attacks"},
     {"models"},
-    {"diffusion", "datasets"},
+    {"diffusion", "datasets", "published"},
     {"config", "rng", "storage", "device", "paths"},
     {"distributed"},
     {"errors"},

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from common import rng, storage, training
+from common import published, rng, storage, training
 from common.config import Positive, PositiveFloat, TrainingConfig
 from common.defenses.base import Defense, Task
 from common.models.mlp import relu_stack
@@ -143,7 +143,8 @@ def train(task: Task) -> None:
     config: MemGuardConfig = task.config
     state = storage.load_checkpoint(task.undefended, expect={"state_dict": dict})
     classifier = task.new_classifier(task.seed)
-    storage.load_weights(classifier.network, state["state_dict"], path=task.undefended)
+    weights = published.own_form(state["state_dict"], source=str(task.undefended))
+    storage.load_weights(classifier.network, weights, path=task.undefended)
     z, member = _training_answers(task, classifier)
     with rng.global_draws(task.seed, "defence classifier"):
         guess = DefenseClassifier(z.shape[1]).to(task.device)
@@ -169,7 +170,7 @@ def train(task: Task) -> None:
         steps_per_round=training.num_batches(len(z), config.batch_size),
         stateful={"guess": guess, "optimizer": optimizer},
         train_round=train_epoch,
-        kept=lambda: {"state_dict": state["state_dict"], "defense_classifier": guess.state_dict()},
+        kept=lambda: {"state_dict": weights, "defense_classifier": guess.state_dict()},
     )
 
 

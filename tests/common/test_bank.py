@@ -7,7 +7,7 @@ import torch
 from common import bank
 from common.bank import BankStore
 from common.diffence import EVERYWHERE, Diffence, Interval, select, take
-from common.partition import Partition, Role
+from common.partition import Partition, Permutation, Role
 from common.training import Labelled
 from tests.common.formula import images
 
@@ -29,6 +29,7 @@ class _Experiment:
         reference=np.arange(0),
         test_order=generator.permutation(30),
         key="",
+        permutation=Permutation("digits", np.arange(50), source="seed 0", sha256=None),
     )
     pixels = (images(80, 1, 4, 4) * 255).to(torch.uint8)
 

@@ -32,7 +32,7 @@ PUBLISHED_SCHEDULE = ScheduleConfig(T=1000, beta_1=1e-4, beta_T=0.02)
 def read(tmp_path, text):
     path = tmp_path / "half.txt"
     path.write_text(text)
-    return flags.read(path)
+    return flags.read(path, image_size=32)
 
 
 def refusal(tmp_path, text):
@@ -74,7 +74,7 @@ def ddpm_configs(draw):
 def test_what_is_written_is_read_back(tmp_path_factory, ddpm):
     path = tmp_path_factory.mktemp("flags") / "half.txt"
     path.write_text(flags.write(ddpm, image_size=32))
-    assert flags.read(path) == (ddpm.unet, ddpm.schedule)
+    assert flags.read(path, image_size=32) == (ddpm.unet, ddpm.schedule)
 
 
 def test_what_is_written_is_what_the_published_trainer_writes():
@@ -113,18 +113,48 @@ def test_a_network_that_does_not_predict_noise_is_refused(tmp_path):
     assert "--mean_type=xstart" in message and "epsilon" in message
 
 
+def test_a_network_for_images_of_another_size_is_refused(tmp_path):
+    message = refusal(tmp_path, PUBLISHED.replace("img_size=32", "img_size=64"))
+    assert "--img_size=64" in message and "32" in message
+
+
+SINGLE = ("ch", "num_res_blocks", "dropout", "T", "beta_1", "beta_T", "img_size", "mean_type")
+
+
+@pytest.mark.parametrize("flag", [*SINGLE, "ch_mult"])
+def test_every_flag_that_matters_is_named_where_it_is_missing(tmp_path, flag):
+    kept = [line for line in PUBLISHED.splitlines() if not line.startswith(f"--{flag}=")]
+    assert f".{flag}: missing" in refusal(tmp_path, "\n".join(kept))
+
+
+@pytest.mark.parametrize("flag", SINGLE)
+def test_every_flag_that_matters_is_named_where_it_has_two_values(tmp_path, flag):
+    assert f"--{flag} stands with different values" in refusal(tmp_path, PUBLISHED + f"--{flag}=0.5\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["--eval", "--nofid_use_torch", "--var_type=fixedsmall", "--total_steps=800000", "--T", "# note", "--attn"]
+)
+def test_booleans_and_flags_of_the_trainer_change_nothing(tmp_path, line):
+    assert read(tmp_path, PUBLISHED + line + "\n") == (PUBLISHED_UNET, PUBLISHED_SCHEDULE)
+
+
+def test_a_value_that_looks_like_flags_is_one_value(tmp_path):
+    assert read(tmp_path, PUBLISHED + "--logdir=./a ch=64 --T=10\n") == (PUBLISHED_UNET, PUBLISHED_SCHEDULE)
+
+
 def test_a_missing_file_says_what_it_is_for(tmp_path):
     with pytest.raises(UserError, match=r"half\.txt not found: .* diffusion checkpoint"):
-        flags.read(tmp_path / "half.txt")
+        flags.read(tmp_path / "half.txt", image_size=32)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "half.txt").write_bytes(b"\xff\xfe\x80")
     with pytest.raises(UserError, match=r"half\.txt: not a text file"):
-        flags.read(tmp_path / "half.txt")
+        flags.read(tmp_path / "half.txt", image_size=32)
 
 
 def test_a_flag_may_stand_twice_with_one_value(tmp_path):
     path = tmp_path / "half.txt"
     path.write_text(PUBLISHED + "\n--mean_type=epsilon\n--mean_type=epsilon\n--T=1000\n")
-    assert flags.read(path) == (PUBLISHED_UNET, PUBLISHED_SCHEDULE)
+    assert flags.read(path, image_size=32) == (PUBLISHED_UNET, PUBLISHED_SCHEDULE)

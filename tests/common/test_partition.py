@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import partition, storage
+from common import partition, published, storage
 from common.config import DataConfig
 from common.datasets import RawData
 from common.errors import UserError
@@ -65,7 +65,8 @@ def test_no_two_parts_and_no_two_roles_share_a_sample(tmp_path_factory, wanted, 
 
 
 def test_roles_by_hand():
-    parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), key="")
+    permutation = partition.Permutation("digits", np.arange(9), source="seed 0", sha256=None)
+    parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), "", permutation)
     roles = parts.roles(3)
     assert {name: role.members.tolist() for name, role in roles.items()} == {
         "attack_fit": [0, 1],
@@ -288,6 +289,84 @@ def test_another_kind_of_file_or_none_is_named(tmp_path):
     (tmp_path / "order.csv").touch()
     assert "expected a file ending in .npy, .npz, .pkl" in refusal(tmp_path / "order.csv")
     assert refusal(tmp_path / "order.npy").endswith("order.npy not found")
+
+
+@pytest.fixture
+def known(tmp_path, monkeypatch):
+    """A file with the published permutation of DATA."""
+    path = write(tmp_path / "cifar_shuffle.pkl", np.random.RandomState(5).permutation(40))
+    sha256 = storage.file_sha256(path)
+    monkeypatch.setitem(published.PARTITIONS, "cifar10", published.PublishedPartition(sha256, members=20))
+    return path
+
+
+def test_members_of_the_published_permutation_are_the_published_members(tmp_path, known):
+    parts = made(tmp_path, permutation=known)
+    sha256 = storage.file_sha256(known)
+    line = (
+        f"permutation: cifar_shuffle.pkl, sha256 {sha256[:16]}…, the published one: members are the published members"
+    )
+    assert partition.verdict(parts) == line
+    said = partition.membership(parts, trained_on=None)  # a checkpoint from elsewhere: nothing to warn of
+    assert said.lines == [line]
+    assert said.record == {
+        "source": "cifar_shuffle.pkl",
+        "sha256": sha256,
+        "published": True,
+        "trained_with_it": None,
+    }
+
+
+def test_another_number_of_members_is_told(tmp_path, known):
+    parts = made(tmp_path, sizes=SIZES.model_copy(update={"members": 19}), permutation=known)
+    assert partition.verdict(parts).endswith("the published one, but with 19 members where 20 are published")
+
+
+@pytest.mark.parametrize(
+    ("permutation", "end"),
+    [
+        (None, "permutation: seed 0, not the published one: members are not the published members"),
+        (np.arange(40), "not recognised as the published file: members may not be the published members"),
+    ],
+)
+def test_without_the_published_permutation_a_foreign_classifier_is_warned_of(tmp_path, permutation, end):
+    path = None if permutation is None else write(tmp_path / "order.npy", permutation)
+    parts = made(tmp_path, permutation=path)
+    said = partition.membership(parts, trained_on=None)
+    assert said.lines[0].endswith(end) and said.record["published"] is False
+    assert len(said.lines) == 2 and said.lines[1].startswith("WARNING: the classifier was trained elsewhere")
+
+
+def test_a_classifier_trained_here_has_these_members_and_one_of_another_partition_has_not(tmp_path):
+    parts = made(tmp_path)
+    own, other = (partition.membership(parts, trained_on=key) for key in (parts.key, "another"))
+    assert own.record["trained_with_it"] is True and len(own.lines) == 1
+    assert other.record["trained_with_it"] is False
+    assert other.lines[1].startswith("WARNING: the classifier was trained on another partition")
+
+
+def test_a_dataset_without_a_published_permutation_says_so(tmp_path):
+    permutation = partition.Permutation("digits", np.arange(4), source="seed 0", sha256=None)
+    parts = partition.Partition(*[np.arange(1)] * 4, "", permutation)
+    assert partition.verdict(parts) == "permutation: seed 0; none is published for digits"
+    assert partition.membership(parts, trained_on="").record["published"] is None
+
+
+def test_the_key_names_the_order_and_not_where_it_comes_from(tmp_path):
+    drawn = made(tmp_path, seed=4)
+    path = write(tmp_path / "order.npy", drawn.permutation.order)
+    assert made(tmp_path, permutation=path).key == drawn.key
+    assert made(tmp_path, permutation=write(path, np.arange(40))).key != drawn.key
+
+
+def test_a_permutation_put_in_place_after_the_partition_was_made_is_told(tmp_path):
+    path = tmp_path / "cifar_shuffle.pkl"
+    parts = made(tmp_path)
+    partition.require_in_use(path, parts)  # none is there
+    write(path, np.arange(40))
+    with pytest.raises(UserError, match=r"cifar_shuffle\.pkl is there, but .* seed 0: .* `python data_partition.py`"):
+        partition.require_in_use(path, parts)
+    partition.require_in_use(path, made(tmp_path, permutation=path))
 
 
 def test_the_table_counts_samples_and_classes_of_every_part(tmp_path):

@@ -1,13 +1,12 @@
 import math
-import re
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from common.config import UNetConfig
 from common.models.unet import UNet
 from tests.common.formula import fill, images
+from tests.common.models.slow import slow_unet
 
 PUBLISHED = UNetConfig(ch=128, ch_mult=[1, 2, 2, 2], attn=[1], num_res_blocks=2, dropout=0.1)
 
@@ -78,60 +77,6 @@ def test_the_time_table_is_sine_and_cosine_interleaved():
 
 
 SMALL = UNetConfig(ch=32, ch_mult=[1, 2, 2], attn=[1], num_res_blocks=2, dropout=0.5)
-
-
-def slow_unet(weights, x, t):
-    """The network once more, from nothing but the names and values of its weights."""
-
-    def conv(at, x, **options):
-        weight = weights[f"{at}.weight"]
-        return F.conv2d(x, weight, weights[f"{at}.bias"], padding=weight.shape[-1] // 2, **options)
-
-    def linear(at, x):
-        return x @ weights[f"{at}.weight"].T + weights[f"{at}.bias"]
-
-    def silu(x):
-        return x / (1 + torch.exp(-x))
-
-    def norm(at, x):
-        groups = x.reshape(len(x), 32, -1)
-        mean, var = groups.mean(dim=2, keepdim=True), groups.var(dim=2, correction=0, keepdim=True)
-        normal = ((groups - mean) / torch.sqrt(var + 1e-5)).reshape(x.shape)
-        return normal * weights[f"{at}.weight"][:, None, None] + weights[f"{at}.bias"][:, None, None]
-
-    def attend(at, x):
-        q, k, v = (conv(f"{at}.proj_{part}", norm(f"{at}.group_norm", x)).flatten(2) for part in "qkv")  # [B, C, HW]
-        scores = torch.einsum("bci,bcj->bij", q, k) / math.sqrt(x.shape[1])
-        share = torch.exp(scores) / torch.exp(scores).sum(dim=2, keepdim=True)
-        return x + conv(f"{at}.proj", torch.einsum("bij,bcj->bci", share, v).reshape(x.shape))
-
-    def residual(at, x):
-        h = conv(f"{at}.block1.2", silu(norm(f"{at}.block1.0", x)))
-        h = h + linear(f"{at}.temb_proj.1", silu(temb))[:, :, None, None]
-        h = conv(f"{at}.block2.3", silu(norm(f"{at}.block2.0", h)))
-        h = h + (conv(f"{at}.shortcut", x) if f"{at}.shortcut.weight" in weights else x)
-        return attend(f"{at}.attn", h) if f"{at}.attn.proj.weight" in weights else h
-
-    def places(part):
-        numbers = {int(match[1]) for key in weights if (match := re.match(rf"{part}\.(\d+)\.", key))}
-        return [f"{part}.{i}" for i in range(max(numbers) + 1)]
-
-    time = "time_embedding.timembedding"
-    temb = linear(f"{time}.3", silu(linear(f"{time}.1", weights[f"{time}.0.weight"][t])))
-    h = conv("head", x)
-    skips = [h]
-    for at in places("downblocks"):
-        h = conv(f"{at}.main", h, stride=2) if f"{at}.main.weight" in weights else residual(at, h)
-        skips.append(h)
-    for at in places("middleblocks"):
-        h = residual(at, h)
-    for at in places("upblocks"):
-        if f"{at}.main.weight" in weights:
-            h = conv(f"{at}.main", h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
-        else:
-            h = residual(at, torch.cat([h, skips.pop()], dim=1))
-    assert not skips
-    return conv("tail.2", silu(norm("tail.0", h)))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
