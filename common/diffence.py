@@ -153,10 +153,11 @@ def _answered_phi(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
     first = _first_inside(keepers, grid)[:, lo, hi].T  # [pairs, n]
     rows = np.arange(len(keepers))
     answered = keepers[rows, first.clip(max=keepers.shape[1] - 1)]
+    known = np.nan_to_num(keepers, nan=math.inf)
     for pair, middle in enumerate((grid[lo] + grid[hi]) / 2):
-        none = first[pair] == keepers.shape[1]
-        distance = np.abs(keepers[none] - middle)
-        answered[pair, none] = keepers[none, np.nan_to_num(distance, nan=math.inf).argmin(axis=1)]
+        none = np.flatnonzero(first[pair] == keepers.shape[1])
+        nearest = np.abs(known[none] - middle).argmin(axis=1)
+        answered[pair, none] = known[none, nearest]
     return answered
 
 
@@ -166,7 +167,7 @@ def _first_inside(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
     A keeper is inside for a up to the last grid point that is not above it, and for b from the first not below it.
     """
     n, count = keepers.shape
-    first = np.full((n, len(grid) + 1, len(grid) + 1), count)
+    first = np.full((n, len(grid) + 1, len(grid) + 1), count, dtype=np.int16)
     for place in reversed(range(count)):
         phis = keepers[:, place]
         rows = np.flatnonzero(~np.isnan(phis))
@@ -191,13 +192,12 @@ def _distances(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
 
 
 def _histograms(values: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
-    """Counts [rows, BINS] of each row of values [rows, n] in equal bins from its lo to its hi."""
-    return np.array(
-        [
-            np.histogram(row, bins=BINS, range=ends)[0]
-            for row, ends in zip(values, zip(lo, hi, strict=True), strict=True)
-        ]
-    ).reshape(-1, BINS)
+    """Counts [rows, BINS] of each row of values [rows, n] in equal bins from its lo to its hi, both ends included."""
+    place = (values - lo[:, None]) / (hi - lo)[:, None] * BINS
+    bins = np.where(place == BINS, BINS - 1, np.floor(place)).astype(np.int64)
+    row, column = np.nonzero((bins >= 0) & (bins < BINS))
+    counts = np.bincount(row * BINS + bins[row, column], minlength=len(values) * BINS)
+    return counts.reshape(len(values), BINS)
 
 
 class Diffence(nn.Module):

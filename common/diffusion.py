@@ -52,11 +52,9 @@ class Denoiser(nn.Module):
 
     Denoiser(lambda x, index: my_unet(x, index), linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02))
 
-    precision: fp32, or bf16 for the predictor (a module is cast) and what it gets; the rest of the arithmetic is as x is
+    precision: fp32, or bf16 for the predictor (a module is cast) and what it gets; all else is computed as x is
 
     Raises ValueError where alpha_bar is not a schedule: [T + 1], from 1 down towards 0.
-
-    precision: fp32, or bf16 for the predictor (a module is cast) and what it gets; the rest of the arithmetic is as x is
     """
 
     def __init__(self, predict_noise: NoisePredictor, alpha_bar: torch.Tensor, *, precision: str = "fp32") -> None:
