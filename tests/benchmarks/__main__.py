@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from tests.benchmarks import arrays, inference, training
+from tests.benchmarks import arrays, evaluations, inference, training
 from tests.benchmarks.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -15,6 +15,9 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "step": training.step,
     "soft_labels": training.soft_labels,
     "growth": inference.growth,
+    "evaluation": evaluations.evaluation,
+    "processes": evaluations.processes,
+    "memory": evaluations.memory,
 }
 
 
