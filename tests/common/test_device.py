@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
 from common import device
 from common.errors import UserError
+from tests.common.formula import fill, images
 
 
 @pytest.fixture
@@ -37,3 +39,52 @@ def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(machine, name)
 def test_an_unknown_device_names_the_choices():
     with pytest.raises(UserError, match="'tpu': choose from auto, cuda, mps, cpu"):
         device.resolve("tpu")
+
+
+def test_passes_on_the_cpu_have_one_size_and_smaller_images_larger_passes():
+    cpu = torch.device("cpu")
+    sizes = [device.pass_size(cpu, pixels=pixels) for pixels in (8 * 8, 16 * 16, 32 * 32, 64 * 64, 500 * 500)]
+    assert all(size.least == size.most >= 1 for size in sizes)
+    assert [size.least for size in sizes] == [64, 64, 16, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("free", "most"),
+    [(0, 16), (2 * 50 * 64 * 2**20, 48), (2 * 63 * 64 * 2**20, 48), (2 * 64 * 64 * 2**20, 64), (2**50, 1024)],
+)
+def test_passes_on_a_gpu_are_what_half_of_its_free_memory_holds(monkeypatch, free, most):
+    """64 MiB for each image of 32x32 pixels, in whole multiples of the least, and never less than it."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    size = device.pass_size(torch.device("cuda"), pixels=32 * 32)
+    assert size == (16, most)
+
+
+@pytest.mark.parametrize(("wanted", "room"), [(1, 4), (4, 4), (5, 8), (9, 12), (12, 12), (500, 12)])
+def test_a_pass_has_room_for_those_who_wait_in_whole_multiples(wanted, room):
+    assert device.PassSize(4, 12).room(wanted) == room
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, [0, 0, 0]), (3, [0, 1, 2]), (4, [0, 1, 2, 3, 3, 3])])
+def test_a_pass_that_is_not_full_gets_its_last_image_again(count, rows):
+    assert device.PassSize(3, 9).padded(count).tolist() == rows
+
+
+def test_an_accelerated_network_is_the_same_network_in_another_layout():
+    network = fill(nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 4, 1)))
+    x = images(2, 3, 8, 8)
+    before, keys = network(x), list(network.state_dict())
+    fast = device.accelerate(network)
+    assert fast is network and list(network.state_dict()) == keys
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(x), before, rtol=1e-5, atol=1e-6)
+
+
+def test_bf16_rounds_products_and_fp32_does_not():
+    a, b = images(4, 4, 8, 8).flatten(1), images(3, 4, 8, 8).flatten(1)
+    exact = a @ b.T
+    with device.autocast(a.device, "fp32"):
+        assert torch.equal(a @ b.T, exact)
+    with device.autocast(a.device, "bf16"):
+        rounded = a @ b.T
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=2**-7, atol=0.0)

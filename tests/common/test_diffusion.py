@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common import diffusion
 from common.diffusion import Denoiser
+from tests.common.formula import images
 
 ALPHA_BAR = diffusion.linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02)
 levels = st.floats(0.01, 0.999)
@@ -137,3 +138,29 @@ def test_jumps_that_do_not_fall_or_leave_the_schedule_are_refused(step, to):
     denoiser = Denoiser(lambda x, t: torch.zeros_like(x), torch.tensor([1.0, 0.9, 0.5]))
     with pytest.raises(ValueError, match="step"):
         denoiser(torch.zeros(1, 1, 2, 2), step=step, to=to)
+
+
+class _Seen(torch.nn.Module):
+    """Remembers the type of what it is given, and answers with a weight times it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.3))
+        self.given = []
+
+    def forward(self, x, index):
+        self.given.append(x.dtype)
+        return self.weight * x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bf16_is_the_predictors_business_alone(dtype):
+    x, noise = images(2, 1, 4, 4).to(dtype), torch.ones(2, 1, 4, 4, dtype=dtype)
+    alpha_bar = diffusion.linear_alpha_bar(T=100, beta_1=1e-4, beta_T=0.02)
+    exact = Denoiser(_Seen().to(dtype), alpha_bar).purify(x, noise, step=50)
+    seen = _Seen()
+    rounded = Denoiser(seen, alpha_bar, precision="bf16").purify(x, noise, step=50)
+    assert seen.given == [torch.bfloat16] and seen.weight.dtype == torch.bfloat16
+    assert rounded.dtype == exact.dtype == dtype
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=2**-8)
+    assert not torch.equal(rounded, exact)
