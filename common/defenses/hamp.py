@@ -4,6 +4,7 @@ The test-time modification replaces the values of an answer by those of an answe
 """
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -81,7 +82,7 @@ class HampOutput(nn.Module):
         return torch.stack(images).to(x)
 
 
-def wrap(classifier: nn.Module, state: dict[str, Any], config: HampConfig, *, seed: int) -> nn.Module:
+def wrap(classifier: nn.Module, state: dict[str, Any], config: HampConfig, *, seed: int, path: Path) -> nn.Module:
     return HampOutput(classifier, seed=seed) if config.test_time_modification else classifier
 
 

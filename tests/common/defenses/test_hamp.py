@@ -129,8 +129,8 @@ def test_diffence_round_it_keeps_the_label(output):
 
 def test_the_modification_can_be_left_out():
     classifier = new_classifier()
-    assert hamp.wrap(classifier, {}, config(test_time_modification=False), seed=0) is classifier
-    assert isinstance(hamp.wrap(classifier, {}, config(), seed=0), HampOutput)
+    assert hamp.wrap(classifier, {}, config(test_time_modification=False), seed=0, path=None) is classifier
+    assert isinstance(hamp.wrap(classifier, {}, config(), seed=0, path=None), HampOutput)
 
 
 def test_training_goes_by_the_loss(tmp_path):
