@@ -227,7 +227,7 @@ def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defe
     else:
         name = f"published/{defense}" if published.is_published(state["state_dict"]) else defense
         settings = config.load(experiment.folder.config(name), kind.config)
-    wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed)
+    wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed, path=path)
     wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
     return Defended(wrapped, settings.model_dump(), state.get("privacy"), made_from.get("partition"))
 

@@ -7,6 +7,7 @@ uninterrupted run gives.
 
 import csv
 import io
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,8 +115,11 @@ def run_rounds(
 
     seed:      names, with the round, the draws of layers that know only the global generator (dropout)
     kept:      what of the trained things goes into the checkpoint
-    score:     where given, the round with the greatest score is the one kept (the first of equal ones), else the last
+    score:     where given, the round with the greatest score is the one kept (the first of equal ones; NaN is the
+               least), else the last
     together:  all processes train this one model, and the first alone writes
+
+    Raises UserError where the progress file does not hold what such a training saves.
     """
     start = time.monotonic()
     done, history, best, before = _resume(job, stateful)
@@ -137,7 +141,7 @@ def run_rounds(
                 row["score"] = score()
             history.append(row)
             bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name != "round"})
-            if score is not None and (best is None or row["score"] > best["score"]):
+            if score is not None and (best is None or _rank(row["score"]) > _rank(best["score"])):
                 best = {"round": index + 1, "score": row["score"], "kept": storage.plain(kept())}
             elapsed = before + time.monotonic() - start
             if writes:
@@ -152,18 +156,30 @@ def run_rounds(
     job.progress_path.unlink(missing_ok=True)
 
 
+def _rank(score: float) -> float:
+    return -math.inf if math.isnan(score) else score  # no comparison with NaN holds: it would stay the best
+
+
 def _resume(
     job: Job, stateful: Mapping[str, Stateful]
 ) -> tuple[int, list[dict[str, Any]], dict[str, Any] | None, float]:
     if not job.progress_path.is_file():
         return 0, [], None, 0.0
-    progress = storage.load_checkpoint(job.progress_path, expect={"key": str, "history": list, "state": dict})
+    expect = {"key": str, "history": list, "state": dict, "seconds": float}
+    progress = storage.load_checkpoint(job.progress_path, expect=expect)
     if progress["key"] != job.key:
         print(f"{job.progress_path} belongs to other settings or data: starting from the beginning")
         return 0, [], None, 0.0
-    for name, thing in stateful.items():
-        thing.load_state_dict(progress["state"][name])
-    return len(progress["history"]), progress["history"], progress["best"], progress["seconds"]
+    try:
+        best = progress["best"]
+        for name, thing in stateful.items():
+            thing.load_state_dict(progress["state"][name])
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{job.progress_path} does not hold what this training saves ({type(error).__name__}: {error}): "
+            "delete it to start from the beginning"
+        ) from error
+    return len(progress["history"]), progress["history"], best, progress["seconds"]
 
 
 def _save_progress(

@@ -22,7 +22,7 @@ class AdvRegConfig(TrainingConfig):
     inference_batches: Positive  # of the inference net, in each round
     classifier_batches: Positive  # of the classifier, in each round
     inference_learning_rate: PositiveFloat
-    first_passes: Positive  # of the inference net, as many steps as an epoch has batches, after one plain epoch
+    first_passes: Positive  # of the inference net over the members, after one plain epoch
 
 
 class InferenceNet(nn.Module):
@@ -60,7 +60,7 @@ class _Trainer:
     def __init__(self, task: Task) -> None:
         self.task, self.config = task, task.config
         self.classifier = task.new_classifier(task.seed)
-        num_classes = self.classifier(to_float(task.members.images[:2])).shape[1]
+        num_classes = answer(self.classifier, task.members.images[:1]).shape[1]  # which leaves batch norm as it is
         with rng.global_draws(task.seed, "inference net"):
             self.net = InferenceNet(num_classes).to(task.device)
         self.optimizer = training.adam(self.classifier.parameters(), self.config)
@@ -77,10 +77,10 @@ class _Trainer:
         losses = []
         if epoch == 0:
             losses = [self._classifier_step(batch, alpha=0.0, bar=bar) for batch in batches]
-            inference = self._inference_steps(config.first_passes * len(batches), draws)
+            inference = self._inference_steps(config.first_passes * [len(batch) for batch in batches], draws)
         else:
             for start in range(0, len(batches), config.classifier_batches):
-                inference = self._inference_steps(config.inference_batches, draws)
+                inference = self._inference_steps(config.inference_batches * [config.batch_size], draws)
                 for batch in batches[start : start + config.classifier_batches]:
                     losses.append(self._classifier_step(batch, alpha=config.alpha, bar=bar))
         return {"loss": sum(losses) / len(losses), "inference_loss": inference}
@@ -96,9 +96,14 @@ class _Trainer:
         bar.update()
         return loss.item()
 
-    def _inference_steps(self, count: int, draws: torch.Generator) -> float:
-        """Steps of the inference net on answers of the classifier, which stays as it is and gets no gradient."""
-        sides = [self._answers(part, count, draws) for part in (self.task.members, self.task.reference)]
+    def _inference_steps(self, sizes: list[int], draws: torch.Generator) -> float:
+        """A step of the inference net for each batch size, on answers of the classifier, which stays as it is.
+
+        It learns from answers in evaluation mode, those that an attacker will see; in training mode batch norm would
+        tell a batch of members from a batch of others by itself. What the classifier pays is computed in training mode
+        all the same: there the gradient takes account of how batch norm's statistics follow the weights.
+        """
+        sides = [self._answers(part, sizes, draws) for part in (self.task.members, self.task.reference)]
         total = 0.0
         for member, other in zip(*sides, strict=True):
             loss = inference_loss(self.net, member, other)
@@ -106,14 +111,22 @@ class _Trainer:
             loss.backward()
             self.net_optimizer.step()
             total += loss.item()
-        return total / count
+        return total / len(sizes)
 
-    def _answers(self, part: Labelled, count: int, draws: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """``count`` random batches of (logits, labels). The classifier answers each drawn sample once."""
-        drawn = torch.randint(len(part), (count, self.config.batch_size), generator=draws).to(self.task.device)
+    def _answers(
+        self, part: Labelled, sizes: list[int], draws: torch.Generator
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of (logits, labels) of random samples. The classifier answers each drawn sample once."""
+        drawn = in_turn(len(part), sum(sizes), generator=draws).to(self.task.device)
         unique, position = drawn.unique(return_inverse=True)
         logits = answer(self.classifier, part.images[unique])
-        return [(logits[at], part.labels[rows]) for at, rows in zip(position, drawn, strict=True)]
+        return list(zip(logits[position].split(sizes), part.labels[drawn].split(sizes), strict=True))
+
+
+def in_turn(samples: int, count: int, *, generator: torch.Generator) -> torch.Tensor:
+    """``count`` random indices below ``samples``, int64: all of them come once before any comes again."""
+    passes = -(-count // samples)
+    return torch.cat([torch.randperm(samples, generator=generator) for _ in range(passes)])[:count]
 
 
 def train(task: Task) -> None:

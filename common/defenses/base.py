@@ -1,5 +1,6 @@
 """What a defence is: a configuration, a way to train, and perhaps a wrapper round the trained classifier's answers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,16 +43,27 @@ def train_on_members(task: Task, *, loss: BatchLoss = cross_entropy) -> None:
     )
 
 
-def unwrapped(classifier: nn.Module, state: dict[str, Any], config: Any, *, seed: int) -> nn.Module:
+def unwrapped(classifier: nn.Module, state: dict[str, Any], config: Any, *, seed: int, path: Path) -> nn.Module:
     """The classifier itself: the defence is in its weights."""
     return classifier
+
+
+def with_clear_top(z: torch.Tensor) -> torch.Tensor:
+    """Logits [B, K >= 2], greatest first -> the same, the first raised to where a softmax keeps it above the second.
+
+    Logits that differ by a rounding or two can have equal probabilities, and of equal ones the class that stands first
+    would be the label.
+    """
+    second = z[:, 1]
+    clear = (second + 64 * torch.finfo(z.dtype).eps).maximum(second.nextafter(torch.full_like(second, math.inf)))
+    return torch.cat([z[:, 0].maximum(clear)[:, None], z[:, 1:]], dim=1)
 
 
 @dataclass(frozen=True)
 class Defense:
     """config:            the model of its YAML
     train:             leaves the job's checkpoint behind
-    wrap:              (classifier, checkpoint, config, seed) -> the classifier as it answers its users
+    wrap:              (classifier, checkpoint, config, seed, path of the checkpoint) -> the classifier as it answers
     group_norm:        the classifier has GroupNorm where others have BatchNorm
     needs_undefended:  it protects the undefended classifier, which must be trained before
     fp32_only:         its training is right in fp32 and with an uncompiled network only

@@ -2,6 +2,10 @@
 
 Normalisation layers must not mix samples, so BatchNorm gives way to GroupNorm before the optimiser is made. The privacy
 spent is computed by Opacus's accountant and stored in the checkpoint.
+
+That epsilon holds against those who cannot draw the noise and the batches again. Here both follow from the seed, so
+that a run can be repeated and resumed; the checkpoint records it, and torch's generator on the CPU keeps 32 bits, which
+can be tried. So it measures the algorithm, and is no guarantee for a model that is given away.
 """
 
 from functools import cache
@@ -21,6 +25,7 @@ from common import rng, training
 from common.config import Positive, PositiveFloat, TrainingConfig
 from common.datasets import to_float
 from common.defenses.base import Defense, Task
+from common.errors import UserError
 
 
 class DPSGDConfig(TrainingConfig):
@@ -41,20 +46,44 @@ class DPSGDConfig(TrainingConfig):
 
 @cache
 def noise_multiplier(config: DPSGDConfig, *, members: int) -> float:
-    """The configured one, or the least that spends no more than the target epsilon in all epochs."""
+    """The configured one, or the least that spends no more than the target epsilon in all epochs.
+
+    Raises UserError where no noise reaches the target.
+    """
     if config.noise_multiplier is not None:
         return config.noise_multiplier
-    return get_noise_multiplier(
-        target_epsilon=config.target_epsilon,
-        target_delta=config.delta,
-        sample_rate=sample_rate(config, members=members),
-        steps=config.epochs * steps_per_epoch(config, members=members),
-        accountant="rdp",
-    )
+    steps = config.epochs * steps_per_epoch(config, members=members)
+    try:
+        return get_noise_multiplier(
+            target_epsilon=config.target_epsilon,
+            target_delta=config.delta,
+            sample_rate=sample_rate(config, members=members),
+            steps=steps,
+            accountant="rdp",
+        )
+    except ValueError as error:
+        raise UserError(
+            f"target_epsilon ({config.target_epsilon}) of DP-SGD is out of reach in {steps} steps at delta "
+            f"{config.delta:g}, whatever the noise: give a greater one"
+        ) from error
+
+
+def check_delta(config: DPSGDConfig, *, members: int) -> None:
+    """Raises UserError where delta allows that a member's data are given away whole."""
+    if not config.delta < 1 / members:
+        raise UserError(
+            f"delta ({config.delta:g}) of DP-SGD must be smaller than 1 / members = {1 / members:.3g}: to publish one "
+            "of the members at random would be as private"
+        )
 
 
 def sample_rate(config: DPSGDConfig, *, members: int) -> float:
-    return min(1.0, config.batch_size / members)
+    return expected_batch(config, members=members) / members
+
+
+def expected_batch(config: DPSGDConfig, *, members: int) -> int:
+    """Mean size of a Poisson-sampled batch: the configured one, if there are so many members."""
+    return min(config.batch_size, members)
 
 
 def steps_per_epoch(config: DPSGDConfig, *, members: int) -> int:
@@ -82,7 +111,7 @@ class Trainer:
             training.adam(self.module.parameters(), self.config),
             noise_multiplier=noise_multiplier(self.config, members=self.members),
             max_grad_norm=self.config.max_grad_norm,
-            expected_batch_size=self.config.batch_size,
+            expected_batch_size=expected_batch(self.config, members=self.members),
             generator=self.noise,
         )
 
@@ -99,7 +128,7 @@ class Trainer:
         for indices in sampler:
             total += self.step(torch.tensor(indices, dtype=torch.int64, device=self.task.device))
             bar.update()
-        return {"loss": total / (sampler.steps * self.config.batch_size)}
+        return {"loss": total / (sampler.steps * expected_batch(self.config, members=self.members))}
 
     def step(self, indices: torch.Tensor) -> float:
         """One noisy step on a batch of any size, none included; the sum of its samples' losses."""
@@ -122,8 +151,9 @@ class Trainer:
 
 def train(task: Task) -> None:
     config: DPSGDConfig = task.config
-    trainer = Trainer(task)
     members = len(task.members)
+    check_delta(config, members=members)
+    trainer = Trainer(task)
     steps = config.epochs * steps_per_epoch(config, members=members)
     privacy = {
         "epsilon": epsilon(config, members=members, steps=steps),  # of the whole run, whichever epoch is kept
@@ -141,7 +171,10 @@ def train(task: Task) -> None:
         score=training.selection_score(trainer.classifier, task.selection),
         kept=lambda: {"state_dict": trainer.classifier.network.state_dict(), "privacy": privacy},
     )
-    print(f"privacy spent: epsilon {privacy['epsilon']:.3g} at delta {config.delta:g}")
+    print(
+        f"privacy spent: epsilon {privacy['epsilon']:.3g} at delta {config.delta:g}, against those who cannot draw the "
+        "noise again (the checkpoint holds the seed)"
+    )
 
 
 DEFENSE = Defense(config=DPSGDConfig, train=train, group_norm=True, fp32_only=True)  # or clipping would not bound

@@ -4,8 +4,10 @@ The test-time modification replaces the values of an answer by those of an answe
 """
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 
 from common import rng
 from common.config import NonNegativeFloat, TrainingConfig
-from common.defenses.base import Defense, Task, train_on_members
+from common.defenses.base import Defense, Task, train_on_members, with_clear_top
 
 STEP = 0.01  # in which the true class's share of a soft label is lowered
 
@@ -26,7 +28,9 @@ class HampConfig(TrainingConfig):
 
 
 def true_class_share(num_classes: int, gamma: float) -> float:
-    """The greatest p, in steps of 0.01, for which [p, rest spread evenly] has entropy >= gamma log K."""
+    """The greatest p, in steps of 0.01, for which [p, rest spread evenly] has entropy >= gamma log K; 1 for gamma 0."""
+    if gamma == 0:
+        return 1.0  # the hard label
     for hundredths in range(99, 0, -1):
         p = hundredths * STEP
         rest = (1 - p) / (num_classes - 1)
@@ -55,7 +59,8 @@ def hamp_loss(logits: torch.Tensor, labels: torch.Tensor, config: HampConfig) ->
 class HampOutput(nn.Module):
     """Answers with the sorted logits of a random image, put in the order of the classifier's own logits.
 
-    The random image of a sample is named by the sample and the seed. The ranking, and so the label, is kept.
+    The random image of a sample is named by the sample and the seed. The ranking is kept, and so the label, also by a
+    softmax of the answer.
     """
 
     def __init__(self, classifier: nn.Module, *, seed: int) -> None:
@@ -67,21 +72,17 @@ class HampOutput(nn.Module):
         """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
         order = self.classifier(x).argsort(dim=1, descending=True, stable=True)  # of equal logits the first class
         values = self.classifier(self._random_images(x)).sort(dim=1, descending=True).values
-        second = values[:, 1] if values.shape[1] > 1 else torch.full_like(values[:, 0], -math.inf)
-        above = torch.nextafter(second, torch.full_like(second, math.inf))
-        top = values[:, 0].maximum(above)  # a tie at the top could hand the label to an earlier class
-        values = torch.cat([top[:, None], values[:, 1:]], dim=1)
+        if values.shape[1] > 1:
+            values = with_clear_top(values)  # a tie at the top could hand the label to an earlier class
         return torch.empty_like(values).scatter(1, order, values)
 
     def _random_images(self, x: torch.Tensor) -> torch.Tensor:
-        images = [
-            torch.rand(image.shape, generator=rng.torch_generator(self.seed, "hamp", rng.sample_key(image)))
-            for image in x
-        ]
-        return torch.stack(images).to(x)
+        generators = [rng.numpy_generator(self.seed, "hamp", rng.sample_key(image)) for image in x]
+        images = [generator.random(x.shape[1:], dtype=np.float32) for generator in generators]
+        return torch.from_numpy(np.stack(images)).to(x)
 
 
-def wrap(classifier: nn.Module, state: dict[str, Any], config: HampConfig, *, seed: int) -> nn.Module:
+def wrap(classifier: nn.Module, state: dict[str, Any], config: HampConfig, *, seed: int, path: Path) -> nn.Module:
     return HampOutput(classifier, seed=seed) if config.test_time_modification else classifier
 
 

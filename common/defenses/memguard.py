@@ -1,11 +1,12 @@
 """MemGuard (Jia et al., CCS 2019): noise on the undefended classifier's answers that misleads a membership guesser.
 
 The guesser ("defence classifier") is trained here on members and reference samples that no attack is fitted to or
-scored on. Phase I finds noise that takes its guess to the border while the label stays; phase II adds it with a
+scored on. Phase I finds noise that takes its guess across the border while the label stays; phase II adds it with a
 probability that keeps the expected distortion within a budget.
 """
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -15,7 +16,8 @@ from tqdm import tqdm
 
 from common import published, rng, storage, training
 from common.config import Positive, PositiveFloat, TrainingConfig
-from common.defenses.base import Defense, Task
+from common.defenses.base import Defense, Task, with_clear_top
+from common.errors import UserError
 from common.models.mlp import relu_stack
 from common.training import answer
 
@@ -39,64 +41,147 @@ class MemGuardConfig(TrainingConfig):
 
 
 class DefenseClassifier(nn.Module):
-    """Sorted logits [B, K], greatest first -> logit [B] of being a member's answer."""
+    """Logits [B, K] in any order -> logit [B] of being a member's answer.
+
+    It sees the sorted probabilities, so an attacker who sorts a noisy answer again sees what was guarded against.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(relu_stack(num_classes, 256, 128, 64), nn.Linear(64, 1))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.layers(z.softmax(dim=1))[:, 0]
+        return self.layers(z.softmax(dim=1).sort(dim=1, descending=True).values)[:, 0]
 
 
+class Compact:
+    """A defence classifier as phase I asks it, some hundred times for an answer: the same function, and its gradient.
+
+    Most units of the first layer are on one side of 0 for all sorted probabilities there are. Those below it are left
+    out. Those above it are linear there, so the second layer takes them straight from the probabilities, which pass the
+    first ReLU as they are.
+
+    A row's bits do not depend on its company, since a walk of some hundred steps makes much of a rounding: matrix
+    products round alike for at least 4 rows and widths that are multiples of 16 (other kernels do the rest).
+    """
+
+    def __init__(self, guess: DefenseClassifier) -> None:
+        first, second, third, last = (part for part in guess.layers.modules() if isinstance(part, nn.Linear))
+        through = torch.eye(first.in_features).to(first.weight)
+        ranks = through.diag().cumsum(dim=0)  # 1 … K
+        corners = (ranks <= ranks[:, None]) / ranks[:, None]  # [K, K]: k equal ones; sorted probabilities lie between
+        h = first(corners)
+        above = (h >= 0).all(dim=0)
+        bent = ~above & (h > 0).any(dim=0)
+        straight = second.weight[:, above]
+        filler = (0, -first.in_features % 16)
+        self.layers = [
+            (F.pad(torch.cat([first.weight[bent], through]), filler), torch.cat([first.bias[bent], 0 * ranks])),
+            (
+                torch.cat([second.weight[:, bent], straight @ first.weight[above]], dim=1),
+                second.bias + straight @ first.bias[above],
+            ),
+            (third.weight, third.bias),
+        ]
+        self.weight, self.bias = last.weight, last.bias  # of the last layer
+
+    def __call__(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities [B, K] in any order -> the logit [B] and its gradient by them [B, K]."""
+        count, classes = p.shape
+        ordered, order = p.sort(dim=1, descending=True)
+        h = F.pad(ordered, (0, -classes % 16, 0, max(0, 4 - count)))
+        outputs = []
+        for weight, bias in self.layers:
+            h = F.linear(h, weight, bias).relu_()
+            outputs.append(h)
+        d = (h * self.weight).sum(dim=1) + self.bias
+        slope = self.weight
+        for (weight, _), output in zip(reversed(self.layers), reversed(outputs), strict=True):
+            slope = (slope * output.sign()) @ weight
+        return d[:count], torch.empty_like(p).scatter_(1, order, slope[:count, :classes])
+
+
+class Place(NamedTuple):
+    """Where samples are in phase I: logits [B, K], the label's first, and what follows from them."""
+
+    z: torch.Tensor
+    p: torch.Tensor  # softmax [B, K]
+    lead: torch.Tensor  # of the label over the greatest other logit, [B]
+    d: torch.Tensor  # the guess [B]
+    slope: torch.Tensor  # its gradient by p, [B, K]
+
+    @classmethod
+    def at(cls, z: torch.Tensor, guess: Compact) -> "Place":
+        p = z.softmax(dim=1)
+        return cls(z, p, z[:, 0] - z[:, 1:].amax(dim=1), *guess(p))
+
+
+class Walk(NamedTuple):
+    """The samples still on their way in phase I."""
+
+    rows: torch.Tensor  # which of the batch they are, [B']
+    origin: torch.Tensor  # their own logits [B', K]
+    p: torch.Tensor  # and probabilities
+    member: torch.Tensor  # whether the guess takes these for a member's, bool [B']
+    z: torch.Tensor  # where they are, [B', K]
+    c3: torch.Tensor  # [B']
+    steps: torch.Tensor  # taken with this c3, [B']
+
+    @classmethod
+    def start(cls, z: torch.Tensor, guess: Compact, *, c3: float) -> "Walk":
+        rows, here = torch.arange(len(z), device=z.device), Place.at(z, guess)
+        return cls(rows, z, here.p, here.d > 0, z.clone(), torch.full_like(here.d, c3), torch.zeros_like(rows))
+
+
+@torch.inference_mode()
 def guard(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -> torch.Tensor:
     """Phase I for a batch of sorted logits [B, K], greatest first -> noisy logits [B, K], or z where none was found.
 
-    From z again for each c3, ten times larger each time; a sample's last success is kept, and one that fails is left.
+    Normalised gradient steps until the guess changes sign and the label stays, then from z again with c3 ten times
+    larger; a sample's last success is kept. All samples walk at once, each at a c3 of its own, until they fail or have
+    no greater c3 left.
     """
-    noisy = z.clone()
-    rows = torch.arange(len(z), device=z.device)
-    c3 = config.c3_first
-    while len(rows) and c3 <= config.c3_last * (1 + 1e-9):
-        moved, found = _descend(z[rows], guess, config, c3=c3)
-        rows = rows[found]
-        noisy[rows] = moved[found]
-        c3 *= 10
+    noisy, ask = z.clone(), Compact(guess)
+    walk = Walk.start(z, ask, c3=config.c3_first)
+    while len(walk.rows):
+        here = Place.at(walk.z, ask)
+        step = _unit(phase_one_gradient(here, walk.p, config, c3=walk.c3))
+        walk = walk._replace(z=here.z.sub(step, alpha=config.step_length), steps=walk.steps + 1)
+        found = (((here.d > 0) != walk.member) & (here.lead > 0)).nonzero()[:, 0]
+        if len(found):
+            noisy[walk.rows[found]] = here.z[found]
+            walk.z[found] = walk.origin[found]
+            walk.c3[found] *= 10
+            walk.steps[found] = 0
+        left = (walk.c3 <= config.c3_last * (1 + 1e-6)) & (walk.steps <= config.max_steps)  # the last step is looked at
+        if not left.all():
+            walk = Walk(*(part.index_select(0, left.nonzero()[:, 0]) for part in walk))
     return noisy
 
 
-def phase_one_loss(
-    z: torch.Tensor, original: torch.Tensor, d: torch.Tensor, config: MemGuardConfig, *, c3: float
-) -> torch.Tensor:
-    """c1 |d(z)| + c2 relu(max other z - top z) + c3 L1(softmax z, softmax original), for each of [B, K]."""
-    flip = F.relu(z[:, 1:].amax(dim=1) - z[:, 0])
-    distortion = (z.softmax(dim=1) - original.softmax(dim=1)).abs().sum(dim=1)
-    return config.c1 * d.abs() + config.c2 * flip + c3 * distortion
+def phase_one_gradient(here: Place, p: torch.Tensor, config: MemGuardConfig, *, c3: torch.Tensor) -> torch.Tensor:
+    """Gradient by z, [B, K], of c1 |d(z)| + c2 relu(max other z - top z) + c3 L1(softmax z, softmax original).
+
+    c3 is [B]. The direction is exact however near to 1 the top probability p_0 is, where back-propagation would round
+    it away: p_0's change is less the sum of the others', and the gradient by p is taken less that by p_0, which the
+    softmax does not see.
+    """
+    away = here.p - p
+    away[:, 0] = -away[:, 1:].sum(dim=1)
+    by_p = here.slope * (config.c1 * here.d.sign())[:, None] + away.sign_() * c3[:, None]
+    by_p -= by_p[:, :1].clone()
+    gradient = here.p * (by_p - (here.p * by_p).sum(dim=1, keepdim=True))
+    if (here.lead < 0).any():
+        flipped = config.c2 * (here.lead < 0).to(gradient)
+        gradient[:, 0] -= flipped
+        gradient.scatter_add_(1, 1 + here.z[:, 1:].argmax(dim=1, keepdim=True), flipped[:, None])
+    return gradient
 
 
-def _descend(
-    original: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig, *, c3: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised gradient steps until the guess changes sign and the label stays: where each sample got, and if."""
-    z, result = original.clone(), original.clone()
-    found = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-    rows = torch.arange(len(z), device=z.device)  # of those still on their way
-    with torch.no_grad():
-        member = guess(original) > 0
-    for _ in range(config.max_steps):
-        z = z.detach().requires_grad_(True)
-        with torch.enable_grad():
-            loss = phase_one_loss(z, original[rows], guess(z), config, c3=c3)
-            (gradient,) = torch.autograd.grad(loss.sum(), z)
-        z = z.detach() - config.step_length * F.normalize(gradient, dim=1)
-        with torch.no_grad():
-            done = ((guess(z) > 0) != member[rows]) & (z[:, 0] > z[:, 1:].amax(dim=1))
-        result[rows[done]] = z[done]
-        found[rows[done]] = True
-        z, rows = z[~done], rows[~done]
-        if not len(rows):
-            break
-    return result, found
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors [B, K] at length 1, however short they are; zero stays zero."""
+    scaled = (vectors / vectors.abs().amax(dim=1, keepdim=True)).nan_to_num()  # whose squares do not underflow
+    return scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1)
 
 
 def mixing_probability(
@@ -104,11 +189,27 @@ def mixing_probability(
 ) -> torch.Tensor:
     """Phase II: probability [B] of answering with the noisy logits; the expected L1 distortion is in the budget.
 
-    0 where the noise takes the guess no nearer to the border (phase II of the paper).
+    0 where the noise does not mislead the guess, or takes it no nearer to the border (phase II of the paper).
     """
-    nearer = (guess(z).sigmoid() - 0.5).abs() > (guess(noisy).sigmoid() - 0.5).abs()
+    before, after = guess(z), guess(noisy)
+    helps = ((before > 0) != (after > 0)) & ((before.sigmoid() - 0.5).abs() > (after.sigmoid() - 0.5).abs())
     distortion = (noisy.softmax(dim=1) - z.softmax(dim=1)).abs().sum(dim=1)
-    return torch.where(nearer, (budget / distortion.clamp(min=1e-12)).clamp(max=1.0), 0.0)
+    return torch.where(helps, (budget / distortion.clamp(min=1e-12)).clamp(max=1.0), 0.0)
+
+
+class Protected(NamedTuple):
+    """Sorted answers [B, K], greatest first, as they are and with noise, and the probability [B] of the noise."""
+
+    z: torch.Tensor
+    noisy: torch.Tensor
+    probability: torch.Tensor
+
+
+def protect(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -> Protected:
+    """Both phases for sorted logits [B, K], greatest first."""
+    z = with_clear_top(z)
+    noisy = with_clear_top(guard(z, guess, config))
+    return Protected(z, noisy, mixing_probability(z, noisy, guess, budget=config.distortion_budget))
 
 
 class MemGuardOutput(nn.Module):
@@ -121,21 +222,25 @@ class MemGuardOutput(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] in [0, 1] -> logits [B, K] with the classifier's own argmax."""
+        """Images [B, C, H, W] in [0, 1] -> logits [B, K]: the argmax, of their softmax too, is the classifier's own."""
         logits = self.classifier(x)
         if logits.shape[1] < 2:
             return logits
         z, order = logits.sort(dim=1, descending=True, stable=True)  # of equal logits the first class stays first
-        noisy = guard(z, self.guess, self.config)
-        probability = mixing_probability(z, noisy, self.guess, budget=self.config.distortion_budget)
+        z, noisy, probability = protect(z, self.guess, self.config)
         answers = noisy.where((self._draws(x) < probability)[:, None], z)
         return torch.empty_like(answers).scatter(1, order, answers)
 
     def _draws(self, x: torch.Tensor) -> torch.Tensor:
-        draws = [
-            torch.rand((), generator=rng.torch_generator(self.seed, "memguard", rng.sample_key(image))) for image in x
-        ]
-        return torch.stack(draws).to(x)
+        draws = [rng.numpy_generator(self.seed, "memguard", rng.sample_key(image)).random() for image in x]
+        return torch.tensor(draws).to(x)
+
+
+@torch.no_grad()
+def unguarded_share(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -> float:
+    """Share of the sorted answers [n, K] for which there is no noise, so that they always go out as they are."""
+    probabilities = torch.cat([protect(part, guess, config).probability for part in z.split(256)])
+    return float((probabilities == 0).double().mean())
 
 
 def train(task: Task) -> None:
@@ -170,8 +275,14 @@ def train(task: Task) -> None:
         steps_per_round=training.num_batches(len(z), config.batch_size),
         stateful={"guess": guess, "optimizer": optimizer},
         train_round=train_epoch,
-        kept=lambda: {"state_dict": weights, "defense_classifier": guess.state_dict()},
+        kept=lambda: {
+            "state_dict": weights,
+            "defense_classifier": guess.state_dict(),
+            "unguarded": unguarded_share(z, guess, config),
+        },
     )
+    unguarded = storage.load_checkpoint(task.job.path, expect={"unguarded": float})["unguarded"]
+    print(f"no noise is found for {unguarded:.1%} of the answers that the defence classifier learnt from: unguarded")
 
 
 def _training_answers(task: Task, classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,10 +293,14 @@ def _training_answers(task: Task, classifier: nn.Module) -> tuple[torch.Tensor, 
     return torch.cat(answers).sort(dim=1, descending=True).values, member
 
 
-def wrap(classifier: nn.Module, state: dict[str, Any], config: MemGuardConfig, *, seed: int) -> nn.Module:
-    weights = state["defense_classifier"]
-    guess = DefenseClassifier(weights["layers.0.0.weight"].shape[1])
-    guess.load_state_dict(weights)
+def wrap(classifier: nn.Module, state: dict[str, Any], config: MemGuardConfig, *, seed: int, path: Path) -> nn.Module:
+    """Raises UserError naming the file where its defence classifier is missing, damaged or not for this classifier."""
+    weights = state.get("defense_classifier")
+    if not isinstance(weights, dict):
+        raise UserError(f"{path}: no defence classifier: train it with `python train_defense.py --defense memguard`")
+    *_, last_bias = classifier.parameters()
+    guess = DefenseClassifier(len(last_bias))
+    storage.load_weights(guess, weights, path=path)
     return MemGuardOutput(classifier, guess, config, seed=seed)
 
 

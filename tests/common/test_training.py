@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,7 +10,7 @@ from common import training
 from common.config import TrainingConfig
 from common.datasets import to_float
 from common.errors import UserError
-from common.storage import load_checkpoint
+from common.storage import load_checkpoint, save_checkpoint
 from common.training import Job, Labelled, is_done, run_rounds, shuffled_batches, train_classifier
 from tests.common.defenses import TRAINING, generator, new_classifier, samples
 
@@ -98,6 +100,36 @@ def scored_run(job, scores, *, stop_in=None, rounds=None):
         kept=lambda: {"weight": counter.weight},
     )
     return load_checkpoint(job.path, expect={}), played
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([math.nan, 0.2, 0.1], 2), ([0.3, math.nan, 0.2], 1), ([math.nan] * 2, 1)]
+)
+def test_a_score_that_is_no_number_is_the_least(tmp_path, scores, best):
+    left, _ = scored_run(job_at(tmp_path), scores)
+    assert (left["weight"].item(), left["epoch"]) == (best, best)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda progress: progress.pop("best"),
+        lambda progress: progress.pop("seconds"),
+        lambda progress: progress["state"].pop("counter"),
+        lambda progress: progress["state"].update(counter={}),
+        lambda progress: progress["state"].update(counter={"weight": torch.zeros(2, 2)}),
+        lambda progress: progress["state"].update(counter=3),
+    ],
+)
+def test_progress_that_lacks_what_a_training_saves_is_refused_by_name(tmp_path, damage):
+    job = job_at(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        scored_run(job, [0.1, 0.2, 0.3], stop_in=2)
+    progress = load_checkpoint(job.progress_path, expect={})
+    damage(progress)
+    save_checkpoint(job.progress_path, progress)
+    with pytest.raises(UserError, match=r"pth\.tar\.progress"):
+        scored_run(job, [0.1, 0.2, 0.3])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from common.datasets import to_float
 from common.defenses import advreg
-from common.defenses.advreg import AdvRegConfig, InferenceNet, classifier_loss, inference_loss
+from common.defenses.advreg import AdvRegConfig, InferenceNet, classifier_loss, in_turn, inference_loss
 from common.training import answer
 from tests.common.defenses import TRAINING, Silent, generator, make_task
 
@@ -77,7 +79,7 @@ def test_the_inference_nets_steps_leave_the_classifier_alone(trainer):
     trainer._classifier_step(torch.arange(8), alpha=4.0, bar=Silent())
     before, net_before = copies(trainer.classifier), copies(trainer.net)
     gradients = [parameter.grad.clone() for parameter in trainer.classifier.parameters()]
-    trainer._inference_steps(3, generator())
+    trainer._inference_steps([8, 8, 8], generator())
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.classifier.state_dict().items())
     after = [parameter.grad for parameter in trainer.classifier.parameters()]
     assert all(torch.equal(now, then) for now, then in zip(after, gradients, strict=True))
@@ -103,11 +105,11 @@ def test_each_step_of_the_classifier_goes_by_its_own_batch_alone(trainer):
 
 def test_each_step_of_the_inference_net_goes_by_its_own_batches_alone(trainer):
     trainer._classifier_step(torch.arange(8), alpha=4.0, bar=Silent())  # which leaves gradients in the net
-    trainer._inference_steps(1, generator(1))
+    trainer._inference_steps([8], generator(1))
     before, draws = copy.deepcopy(trainer.net), generator(2)
-    sides = [trainer._answers(part, 1, draws)[0] for part in (trainer.task.members, trainer.task.reference)]
+    sides = [trainer._answers(part, [8], draws)[0] for part in (trainer.task.members, trainer.task.reference)]
     expected = torch.autograd.grad(inference_loss(before, *sides), list(before.parameters()))
-    trainer._inference_steps(1, generator(2))
+    trainer._inference_steps([8], generator(2))
     for parameter, gradient in zip(trainer.net.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
@@ -128,12 +130,47 @@ def test_every_epoch_draws_its_own_batches_for_both(trainer, monkeypatch):
 def test_the_inference_net_is_shown_the_classifiers_answers_to_both_sides(trainer):
     task = trainer.task
     for part in (task.members, task.reference):
-        batches = trainer._answers(part, 4, generator(3))
-        drawn = torch.randint(len(part), (4, 8), generator=generator(3))
-        assert len(batches) == 4
+        sizes = [8, 5, 8, 8]
+        batches = trainer._answers(part, sizes, generator(3))
+        drawn = in_turn(len(part), 29, generator=generator(3)).split(sizes)
+        assert [len(labels) for _, labels in batches] == sizes
         for (logits, labels), rows in zip(batches, drawn, strict=True):
             assert torch.equal(labels, part.labels[rows])
             torch.testing.assert_close(logits, answer(trainer.classifier, part.images)[rows])
+
+
+@given(st.integers(1, 30), st.integers(1, 100), st.integers(0, 3))
+def test_nobody_is_drawn_again_before_all_were_drawn(samples, count, seed):
+    drawn = in_turn(samples, count, generator=generator(seed)).tolist()
+    assert len(drawn) == count
+    for start in range(0, count, samples):
+        turn = drawn[start : start + samples]
+        assert len(set(turn)) == len(turn)
+        assert set(turn) <= set(range(samples))
+
+
+def test_turns_are_shuffled_anew():
+    first, second = in_turn(30, 60, generator=generator()).split(30)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, torch.arange(30))
+
+
+def test_the_first_passes_show_each_member_once_a_pass(trainer, monkeypatch):
+    shown = []
+    monkeypatch.setattr(trainer, "_classifier_step", lambda batch, alpha, bar: 0.0)
+    monkeypatch.setattr(
+        advreg, "inference_loss", lambda net, member, other: shown.append(member[0]) or net(*other).sum()
+    )
+    members = answer(trainer.classifier, trainer.task.members.images)
+    trainer.train_epoch(0, Silent())
+    assert [len(logits) for logits in shown] == 2 * [7, 7, 6]
+    for turn in torch.cat(shown).split(20):
+        torch.testing.assert_close(turn.sort(dim=0).values, members.sort(dim=0).values)
+
+
+def test_making_a_trainer_leaves_the_classifier_as_it_was_made(trainer):
+    fresh = trainer.task.new_classifier(trainer.task.seed).state_dict()
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in trainer.classifier.state_dict().items())
 
 
 def test_the_inference_net_learns_to_tell_members(tmp_path):
@@ -141,9 +178,9 @@ def test_the_inference_net_learns_to_tell_members(tmp_path):
     task.members.labels[:] = 0
     task.reference.labels[:] = 2
     trainer = advreg._Trainer(task)
-    assert trainer._inference_steps(1, generator()) == pytest.approx(0.25, abs=0.01)  # it knows nothing
-    trainer._inference_steps(60, generator())
-    assert trainer._inference_steps(1, generator()) < 0.01
+    assert trainer._inference_steps([8], generator()) == pytest.approx(0.25, abs=0.01)  # it knows nothing
+    trainer._inference_steps(60 * [8], generator())
+    assert trainer._inference_steps([8], generator()) < 0.01
     there = torch.arange(8)
     assert trainer.net(answer(trainer.classifier, task.members.images[there]), task.members.labels[there]).min() > 0.8
 
@@ -152,19 +189,19 @@ def test_the_inference_net_learns_to_tell_members(tmp_path):
 def game(trainer, monkeypatch):
     """What is played, in order, instead of training."""
     moves = []
-    monkeypatch.setattr(trainer, "_inference_steps", lambda count, draws: moves.append(("net", count)) or 0.0)
+    monkeypatch.setattr(trainer, "_inference_steps", lambda sizes, draws: moves.append(("net", sizes)) or 0.0)
     monkeypatch.setattr(trainer, "_classifier_step", lambda batch, alpha, bar: moves.append((len(batch), alpha)) or 0.0)
     return moves
 
 
 def test_the_first_epoch_is_plain_and_ends_with_passes_of_the_inference_net(trainer, game):
     trainer.train_epoch(0, Silent())
-    assert game == [(7, 0.0), (7, 0.0), (6, 0.0), ("net", 6)]  # 2 passes of 3 batches
+    assert game == [(7, 0.0), (7, 0.0), (6, 0.0), ("net", [7, 7, 6, 7, 7, 6])]  # 2 passes
 
 
 def test_later_epochs_take_turns(trainer, game):
     trainer.train_epoch(1, Silent())
-    assert game == [("net", 5), (7, 4.0), (7, 4.0), ("net", 5), (6, 4.0)]
+    assert game == [("net", 5 * [8]), (7, 4.0), (7, 4.0), ("net", 5 * [8]), (6, 4.0)]
 
 
 def test_a_trained_classifier_is_left_behind(tmp_path):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from common.datasets import to_float
 from common.defenses import dpsgd
 from common.defenses.dpsgd import DPSGDConfig, Trainer, epsilon, noise_multiplier, sample_rate, steps_per_epoch
+from common.errors import UserError
 from common.models import replace_batch_norm
 from common.models.resnet import ResNet
 from common.storage import load_checkpoint
@@ -155,6 +156,34 @@ def test_the_target_epsilon_is_used_but_not_exceeded(target):
 def test_a_batch_larger_than_the_members_takes_all():
     assert sample_rate(config(batch_size=30), members=20) == 1
     assert sample_rate(config(batch_size=5), members=20) == 0.25
+
+
+def test_a_batch_that_takes_all_is_divided_by_all(tmp_path):
+    few, many = (trainer_of(tmp_path, batch_size=size) for size in (20, 30))  # of 20 members
+    for trainer in (few, many):
+        trainer.step(torch.arange(20))
+    for one, other in zip(gradients(few.classifier), gradients(many.classifier), strict=True):
+        torch.testing.assert_close(one, other)
+    losses = [trainer.train_epoch(0, Silent())["loss"] for trainer in (few, many)]
+    assert losses[0] == pytest.approx(losses[1])
+
+
+def test_an_epsilon_that_no_noise_reaches_is_the_users_to_mend(tmp_path):
+    settings = config(noise_multiplier=None, target_epsilon=0.001)
+    with pytest.raises(UserError, match=r"target_epsilon \(0.001\) .* out of reach in 3 steps .* give a greater one"):
+        dpsgd.train(make_task(tmp_path, settings, group_norm=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("delta", "fits"), [(0.049, True), (0.05, False), (0.9, False)])
+def test_delta_is_smaller_than_one_member_in_all(tmp_path, delta, fits):
+    task = make_task(tmp_path, config(delta=delta, noise_multiplier=1.0), group_norm=True)  # 20 members
+    if fits:
+        dpsgd.train(task)
+    else:
+        with pytest.raises(UserError, match=r"delta .* must be smaller than 1 / members = 0.05"):
+            dpsgd.train(task)
+    assert task.job.path.is_file() == fits
 
 
 @pytest.mark.parametrize("both", [(None, None), (3.0, 1.0)])

@@ -41,6 +41,15 @@ def test_the_share_is_the_greatest_that_reaches_the_entropy(num_classes, gamma):
     assert entropy(share, num_classes) >= bound > entropy(share + 0.01, num_classes)
 
 
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_no_entropy_asked_for_is_the_hard_label(num_classes):
+    labels = torch.tensor([1, 0])
+    assert torch.equal(soft_labels(labels, num_classes=num_classes, gamma=0.0), torch.eye(num_classes)[labels])
+    logits = torch.randn(2, num_classes, generator=generator())
+    loss = hamp_loss(logits, labels, config(gamma=0.0, alpha=0.0))
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels))
+
+
 def test_a_bound_that_no_hundredth_reaches_gives_the_uniform_label():
     assert true_class_share(3, 0.99999) == pytest.approx(1 / 3)
 
@@ -94,9 +103,27 @@ def test_the_ranking_is_kept_and_only_the_random_image_gives_values(logits, othe
     above = logits[:, :, None] > logits[:, None, :]
     assert (answer[:, :, None] >= answer[:, None, :])[above].all()
     expected = other.sort(descending=True).values
-    if expected[0] == expected[1]:
-        expected[0] = torch.nextafter(expected[1], torch.tensor(math.inf))
-    assert torch.equal(answer.sort(dim=1, descending=True).values, expected.expand(3, -1))
+    assert torch.equal(answer.sort(dim=1, descending=True).values[:, 1:], expected[1:].expand(3, -1))
+    assert answer.amax(dim=1).tolist() == pytest.approx([expected[0].item()] * 3, rel=1e-6, abs=1e-5)
+
+
+@given(arrays("float32", 4, elements=st.floats(-30, 30, width=32)), st.integers(0, 3))
+def test_a_tie_of_the_random_image_does_not_change_the_label_of_the_probabilities(other, label):
+    other = torch.from_numpy(other)
+    other[1:] = other[1:].minimum(other[0])
+    other[1] = other[0]  # the greatest two are equal
+    x, logits = images(3, 1, 8, 8), torch.eye(4)[[label] * 3]
+    p = HampOutput(Told(x, logits, other), seed=0)(x).softmax(dim=1)
+    others = p[:, [k for k in range(4) if k != label]]
+    assert (p[:, label] > others.amax(dim=1)).all()
+
+
+def test_random_images_are_evenly_spread_over_the_range_of_pixels(output):
+    x = torch.rand(60, 1, 8, 8, generator=generator())
+    drawn = output._random_images(x)
+    assert drawn.shape == x.shape and drawn.dtype == x.dtype
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert torch.histc(drawn, 8, 0, 1).tolist() == pytest.approx([480] * 8, abs=90)
 
 
 @pytest.fixture
@@ -129,8 +156,8 @@ def test_diffence_round_it_keeps_the_label(output):
 
 def test_the_modification_can_be_left_out():
     classifier = new_classifier()
-    assert hamp.wrap(classifier, {}, config(test_time_modification=False), seed=0) is classifier
-    assert isinstance(hamp.wrap(classifier, {}, config(), seed=0), HampOutput)
+    assert hamp.wrap(classifier, {}, config(test_time_modification=False), seed=0, path=None) is classifier
+    assert isinstance(hamp.wrap(classifier, {}, config(), seed=0, path=None), HampOutput)
 
 
 def test_training_goes_by_the_loss(tmp_path):

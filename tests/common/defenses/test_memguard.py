@@ -1,3 +1,7 @@
+import copy
+import math
+from decimal import Decimal, localcontext
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,15 +11,19 @@ from torch import nn
 
 from common.defenses import memguard
 from common.defenses.memguard import (
+    Compact,
     DefenseClassifier,
     MemGuardConfig,
     MemGuardOutput,
+    Place,
     guard,
     mixing_probability,
-    phase_one_loss,
+    phase_one_gradient,
+    unguarded_share,
 )
 from common.diffence import Diffence
 from common.diffusion import Denoiser, linear_alpha_bar
+from common.errors import UserError
 from common.storage import load_checkpoint, save_checkpoint
 from common.training import answer
 from tests.common.defenses import TRAINING, generator, make_task, new_classifier
@@ -27,16 +35,17 @@ def config(**settings):
     return MemGuardConfig(**(TRAINING | own | {"distortion_budget": 1.0} | settings))
 
 
-class Guess(nn.Module):
-    """Takes an answer for a member's where its top probability is above a limit; logit [B]."""
-
-    def __init__(self, limit=0.7):
-        super().__init__()
-        self.limit = limit
-
-    def forward(self, z):
-        p = z.softmax(dim=1)
-        return 8 * (p[:, 0] - self.limit) + (p[:, 1] * p[:, 2] if p.shape[1] > 2 else 0)
+def guess_by_top(limit=0.7, *, num_classes=4):
+    """Takes an answer for a member's where its top probability is above a limit: its logit is 8 (p_0 - limit)."""
+    guess = DefenseClassifier(num_classes).requires_grad_(False)
+    linear = [part for part in guess.modules() if isinstance(part, nn.Linear)]
+    for part in linear:
+        part.weight.zero_()
+        part.bias.zero_()
+        part.weight[0, 0] = 1
+    linear[-1].weight *= 8
+    linear[-1].bias -= 8 * limit
+    return guess
 
 
 def sorted_logits(count=24, num_classes=4, *, scale=2.0):
@@ -44,16 +53,16 @@ def sorted_logits(count=24, num_classes=4, *, scale=2.0):
 
 
 def trained_guess(num_classes, limit=0.6):
-    """A defence classifier of the real architecture that has learnt to do as Guess does."""
+    """A defence classifier that has learnt to do as guess_by_top does, in its own curved way."""
     guess = fill(DefenseClassifier(num_classes))
     z = sorted_logits(400, num_classes)
-    member = (Guess(limit)(z) > 0).float()
+    member = (guess_by_top(limit, num_classes=num_classes)(z) > 0).float()
     optimizer = torch.optim.Adam(guess.parameters(), lr=1e-2)
     for _ in range(60):
         optimizer.zero_grad()
         nn.functional.binary_cross_entropy_with_logits(guess(z), member).backward()
         optimizer.step()
-    return guess
+    return guess.requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -65,45 +74,100 @@ def distortion(a, b):
     return (a.softmax(dim=-1) - b.softmax(dim=-1)).abs().sum(dim=-1)
 
 
-def test_the_loss_of_phase_one_by_hand():
-    original = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]).log()
-    z = torch.tensor([[0.5, 0.3, 0.2], [0.25, 0.25 * torch.e, 0.75 - 0.25 * torch.e]]).log()  # the second flipped, by 1
-    d = torch.tensor([-0.4, 1.5])
-    loss = phase_one_loss(z, original, d, config(c1=2.0, c2=7.0), c3=3.0)
-    moved = abs(0.25 - 0.7) + abs(0.25 * torch.e - 0.2) + abs(0.65 - 0.25 * torch.e)
-    assert loss.tolist() == pytest.approx([2 * 0.4 + 3 * 0.4, 2 * 1.5 + 7 + 3 * moved])
+def phase_one_loss(z, original, guess, config, *, c3):
+    """What phase I descends, of one sample's logits [K]: the paper's three terms."""
+    flip = (z[1:].max() - z[0]).clamp(min=0)
+    return config.c1 * guess(z[None])[0].abs() + config.c2 * flip + c3 * distortion(z, original)
+
+
+def test_the_gradient_of_phase_one_is_that_of_the_loss(guess):
+    exact, settings = copy.deepcopy(guess).double(), config(c1=2.0, c2=7.0)
+    original = sorted_logits(40)
+    z = original + 0.5 * torch.randn(original.shape, generator=generator(1))
+    assert (z.argmax(dim=1) > 0).any()  # some flipped
+    c3 = torch.linspace(0.1, 5, 40)
+    ask = Compact(guess)
+    own = phase_one_gradient(Place.at(z, ask), Place.at(original, ask).p, settings, c3=c3)
+    for row, start, weight, gradient in zip(z.double(), original.double(), c3, own, strict=True):
+        row.requires_grad_(True)
+        phase_one_loss(row, start, exact, settings, c3=weight.double()).backward()
+        torch.testing.assert_close(gradient.double(), row.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("gap", [5.0, 20.0, 40.0, 60.0])
+def test_the_gradient_keeps_its_direction_where_the_top_probability_rounds_to_1(gap):
+    slope, settings = [3.0, 1.0, -2.0], config(c1=2.0)
+    original, z = torch.tensor([[gap, 0.0, -1.5]]), torch.tensor([[gap - 0.5, 0.25, -1.75]])
+    start = original.softmax(dim=1)
+    here = Place(z, z.softmax(dim=1), torch.ones(1), torch.ones(1), torch.tensor([slope]))
+    own = phase_one_gradient(here, start, settings, c3=torch.tensor([0.5]))[0]
+    with localcontext(prec=80):
+        now, before = ([Decimal(value).exp() for value in row[0].tolist()] for row in (z, original))
+        now, before = [x / sum(now) for x in now], [x / sum(before) for x in before]
+        by_p = [2 * Decimal(g) + Decimal("0.5").copy_sign(p - q) for g, p, q in zip(slope, now, before, strict=True)]
+        mean = sum(p * g for p, g in zip(now, by_p, strict=True))
+        expected = [float(p * (g - mean)) for p, g in zip(now, by_p, strict=True)]
+    assert own.tolist() == pytest.approx(expected, rel=1e-4, abs=0)
+
+
+def test_the_compact_guess_is_the_guess(guess):
+    exact = copy.deepcopy(guess).double()  # in which no ReLU is in doubt
+    z = torch.cat([sorted_logits(200, scale=scale) for scale in (0.1, 2.0, 20.0)]).double()
+    z = z.gather(1, torch.rand(z.shape, generator=generator()).argsort(dim=1))  # the order does not matter
+    p = z.softmax(dim=1).requires_grad_(True)
+    d = exact.layers(p.sort(dim=1, descending=True).values)[:, 0]
+    own, slope = Compact(exact)(p.detach())
+    torch.testing.assert_close(own, d)
+    torch.testing.assert_close(slope, torch.autograd.grad(d.sum(), p)[0])
+    assert len(Compact(guess).layers[0][0]) < 200  # of 256 units
 
 
 def slow_guard(z, guess, config):
-    """Phase I as the paper tells it, for one sample: its noisy logits, or None where there are none."""
+    """Phase I as the paper tells it, for one sample: its noisy logits after each success, until the first failure."""
     member = guess(z[None]).item() > 0
-    success, c3 = None, config.c3_first
+    successes, c3 = [], config.c3_first
     while c3 < 1.001 * config.c3_last:
         moved = z.clone()
         for _ in range(config.max_steps):
             moved = moved.detach().requires_grad_(True)
-            far = guess(moved[None])[0].abs()
-            flip = (moved[1:].max() - moved[0]).clamp(min=0)
-            loss = config.c1 * far + config.c2 * flip + c3 * distortion(moved, z)
-            loss.backward()
+            phase_one_loss(moved, z, guess, config, c3=c3).backward()
             with torch.no_grad():
                 moved = moved - config.step_length * moved.grad / moved.grad.norm()
             if (guess(moved[None]).item() > 0) != member and moved[0] > moved[1:].max():
                 break
         else:
-            return success
-        success, c3 = moved, 10 * c3
-    return success
+            return successes
+        successes.append(moved)
+        c3 *= 10
+    return successes
 
 
 def test_phase_one_is_what_the_paper_tells_sample_by_sample(guess):
-    z = sorted_logits(30)
-    noisy = guard(z, guess, config())
-    expected = [slow_guard(row, guess, config()) for row in z]
-    found = torch.tensor([row is not None for row in expected])
-    assert 3 < found.sum() < 30  # both outcomes are met
-    for row, own, slow in zip(z, noisy, expected, strict=True):
-        torch.testing.assert_close(own, row if slow is None else slow, rtol=1e-4, atol=1e-4)
+    settings, exact = config(c3_last=100.0), copy.deepcopy(guess).double()
+    z = sorted_logits(60)
+    expected = [slow_guard(row, exact, settings) for row in z.double()]
+    assert {len(successes) for successes in expected} >= {0, 3, 4}  # failures at once, later, and none
+    for row, own, successes in zip(z.double(), guard(z, guess, settings), expected, strict=True):
+        torch.testing.assert_close(own.double(), successes[-1] if successes else row, rtol=1e-3, atol=1e-3)
+
+
+def test_the_last_step_counts(guess):
+    z, settings = sorted_logits(60), {"c3_last": 0.1}
+    found = [(guard(z, guess, config(max_steps=count, **settings)) != z).any(dim=1) for count in range(1, 8)]
+    one_step = z - 0.1 * memguard._unit(
+        phase_one_gradient(Place.at(z, Compact(guess)), z.softmax(dim=1), config(), c3=torch.full((60,), 0.1))
+    )
+    assert torch.equal(found[0], (guess(one_step) > 0) != (guess(z) > 0))
+    assert [int(now.sum()) for now in found] == sorted({int(now.sum()) for now in found})  # more with every step
+
+
+def test_noise_is_found_however_sure_the_answer_is(guess):
+    gaps = torch.arange(2.0, 61.0, 2.0)
+    z = torch.stack([gaps, 0 * gaps, -0.5 + 0 * gaps, -1 + 0 * gaps], dim=1)
+    noisy = guard(z, guess, config(max_steps=600, c3_last=0.1))
+    assert (guess(z) > 0).all()
+    assert (guess(noisy) < 0).all()
+    assert (noisy.argmax(dim=1) == 0).all()
 
 
 def test_a_larger_weight_of_the_distortion_is_tried_from_the_original_again(guess):
@@ -115,34 +179,20 @@ def test_a_larger_weight_of_the_distortion_is_tried_from_the_original_again(gues
     assert distortion(thrice, z)[both].mean() < distortion(once, z)[both].mean()
 
 
-def test_the_success_before_the_first_failure_is_kept(guess, monkeypatch):
-    """Four samples, three weights of the distortion: which succeed is given, and each moves by the weight."""
-    script = {0.1: [True, True, False, True], 1.0: [True, False, True, True], 10.0: [False, True, True, True]}
-    z, tried = torch.arange(4.0)[:, None] + torch.tensor([[9.0, 0.0]]), {}
-
-    def descend(original, guess, config, *, c3):
-        c3 = round(c3, 3)
-        tried[c3] = rows = original[:, 1].long()
-        assert torch.equal(original, z[rows])  # from the original again
-        return original + c3, torch.tensor(script[c3])[rows]
-
-    monkeypatch.setattr(memguard, "_descend", descend)
-    noisy = guard(z, guess, config(c3_first=0.1, c3_last=10.0))
-    torch.testing.assert_close(noisy - z, torch.tensor([1.0, 0.1, 0.0, 10.0])[:, None].expand(4, 2))
-    assert {c3: rows.tolist() for c3, rows in tried.items()} == {0.1: [0, 1, 2, 3], 1.0: [0, 1, 3], 10.0: [0, 3]}
-
-
-def test_a_batch_is_guarded_as_its_rows_are(guess):
-    z = sorted_logits(40)
-    together = guard(z, guess, config())
-    alone = torch.cat([guard(row[None], guess, config()) for row in z])
-    assert (together != z).any(dim=1).sum() > 5
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("num_classes", [4, 10])
+def test_an_answer_is_guarded_alike_in_any_company(num_classes):
+    """To the bit: steps of a set length make much of a rounding."""
+    z, guess, settings = sorted_logits(100, num_classes), trained_guess(num_classes), config(max_steps=100)
+    together = guard(z, guess, settings)
+    assert (together != z).any(dim=1).sum() > 50
+    for parts in ([1] * 100, [2, 3, 90, 5], [37, 63]):
+        assert torch.equal(torch.cat([guard(part, guess, settings) for part in z.split(parts)]), together)
+    assert torch.equal(guard(z.flip(0), guess, settings).flip(0), together)
 
 
 @pytest.mark.parametrize("limit", [0.5, 0.7, 0.9])
 def test_where_noise_is_found_the_guess_changes_and_the_label_stays(limit):
-    z, guess = sorted_logits(60), Guess(limit)
+    z, guess = sorted_logits(60), guess_by_top(limit)
     noisy = guard(z, guess, config())
     found = (noisy != z).any(dim=1)
     member = guess(z) > 0
@@ -152,9 +202,18 @@ def test_where_noise_is_found_the_guess_changes_and_the_label_stays(limit):
 
 
 def test_a_guess_that_cannot_be_misled_leaves_the_answer_as_it_is():
-    z = sorted_logits()
-    sure = lambda z: z.softmax(dim=1)[:, 0] + 1  # noqa: E731
+    z, sure = sorted_logits(), guess_by_top(-1.0)
     assert torch.equal(guard(z, sure, config()), z)
+    assert unguarded_share(z, sure, config()) == 1
+
+
+def test_the_share_of_unguarded_answers_is_that_of_no_noise(guess):
+    z = sorted_logits(300)
+    noisy = guard(z, guess, config())
+    probability = mixing_probability(z, noisy, guess, budget=1.0)
+    expected = (probability == 0).double().mean().item()
+    assert 0 < expected < 1
+    assert unguarded_share(z, guess, config()) == expected
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.05, 0.3, 2.0])
@@ -165,16 +224,18 @@ def test_the_expected_distortion_keeps_to_the_budget(guess, budget):
     size = distortion(noisy, z)
     assert (probability * size <= budget + 1e-6).all()
     nearer = (guess(z).sigmoid() - 0.5).abs() > (guess(noisy).sigmoid() - 0.5).abs()
+    nearer &= (noisy != z).any(dim=1)
     assert nearer.any() and not nearer.all()
     spent = torch.where(size > budget, budget, size)  # all of the budget, or all of the noise
     torch.testing.assert_close((probability * size)[nearer], spent[nearer])
     assert (probability[~nearer] == 0).all()
 
 
-def test_noise_that_helps_the_guess_is_never_used():
-    z, noisy = torch.tensor([[2.0, 0.0]]).expand(2, 2), torch.tensor([[9.0, 0.0], [1.0, 0.0]])
-    probability = mixing_probability(z, noisy, Guess(0.5), budget=2.0)
-    assert probability.tolist() == [0, 1]
+def test_noise_that_does_not_mislead_the_guess_or_takes_it_farther_away_is_never_used():
+    noisy = torch.tensor([[9.0, 0.0], [1.5, 0.0], [0.5, 0.0], [1.2, 0.0], [0.0, 1.2]])
+    z, guess = torch.tensor([[2.0, 0.0]]).expand(5, 2), guess_by_top(0.8, num_classes=2)
+    assert [round(d, 1) for d in guess(noisy).tolist()] == [1.6, 0.1, -1.4, -0.3, -0.3]  # z has 0.6
+    assert mixing_probability(z, noisy, guess, budget=2.0).tolist() == [0, 0, 0, 1, 1]
 
 
 class Answers(nn.Module):
@@ -198,26 +259,65 @@ hostile = st.sampled_from([-3e38, -1e4, -2.0, 0.0, 1.0, 1.0 + 2**-23, 1.05, 3.0,
 )
 def test_the_label_never_changes(logits, limit):
     logits = torch.from_numpy(logits)
-    output = MemGuardOutput(Answers(logits), Guess(limit), config(max_steps=8, distortion_budget=2.0), seed=0)
+    guess = guess_by_top(limit, num_classes=logits.shape[1])
+    output = MemGuardOutput(Answers(logits), guess, config(max_steps=8, distortion_budget=2.0), seed=0)
     answers = output(images(8, 1, 8, 8))
     assert torch.isfinite(answers).all()
     assert torch.equal(answers.argmax(dim=1), logits.argmax(dim=1))
+    assert torch.equal(answers.softmax(dim=1).argmax(dim=1), logits.argmax(dim=1))
+
+
+def neighbours(count):
+    """Logits [count, 2] a rounding apart, greatest first, of which some have equal probabilities."""
+    second = 20 * torch.rand(count, generator=generator())
+    z = torch.stack([second.nextafter(torch.tensor(math.inf)), second], dim=1)
+    assert (z.flip(1).softmax(dim=1).argmax(dim=1) == 0).any()  # where the first class wrongly wins
+    return z
+
+
+def test_a_label_that_leads_by_a_rounding_is_kept_by_a_softmax_too():
+    logits, sure = neighbours(64).flip(1), guess_by_top(-1.0, num_classes=2)
+    answers = MemGuardOutput(Answers(logits), sure, config(), seed=0)(images(64, 1, 8, 8))
+    torch.testing.assert_close(answers, logits)
+    assert (answers.softmax(dim=1).argmax(dim=1) == 1).all()
+
+
+def test_noise_that_leaves_a_rounding_of_the_lead_keeps_the_label_too(monkeypatch):
+    noisy, guess = neighbours(64), guess_by_top(0.68, num_classes=2)
+    monkeypatch.setattr(memguard, "guard", lambda z, guess, config: noisy)
+    logits = torch.tensor([[0.0, 2.0]]).expand(64, 2)
+    answers = MemGuardOutput(Answers(logits), guess, config(distortion_budget=2.0), seed=0)(images(64, 1, 8, 8))
+    torch.testing.assert_close(answers, noisy.flip(1))
+    assert (answers.softmax(dim=1).argmax(dim=1) == 1).all()
+
+
+def test_who_sorts_an_answer_again_is_misled_too():
+    """Noise may put the other classes into another order: the guess must be wrong about them in any."""
+    logits, guess = sorted_logits(300, 10, scale=3.0), trained_guess(10)
+    output = MemGuardOutput(Answers(logits), guess, config(max_steps=100, distortion_budget=2.0), seed=0)
+    answers = output(torch.rand(300, 1, 8, 8, generator=generator()))
+    ordered = answers.sort(dim=1, descending=True).values
+    noisy = (answers - logits).abs().amax(dim=1) > 1e-3
+    assert (ordered != answers)[noisy].any()
+    guesses = [guess.layers(z.softmax(dim=1))[:, 0] > 0 for z in (logits, ordered)]
+    assert noisy.sum() > 100
+    assert torch.equal(guesses[0][noisy], ~guesses[1][noisy])
 
 
 def test_noise_goes_back_to_the_classes_it_was_made_for():
-    logits = torch.tensor([[0.0, 3.0, 1.0], [3.0, 1.0, 0.0], [1.0, 0.0, 3.0]])
-    output = MemGuardOutput(Answers(logits), Guess(), config(distortion_budget=2.0), seed=0)
-    noisy = guard(torch.tensor([[3.0, 1.0, 0.0]]), Guess(), config())[0]
+    logits, guess = torch.tensor([[0.0, 3.0, 1.0], [3.0, 1.0, 0.0], [1.0, 0.0, 3.0]]), guess_by_top(num_classes=3)
+    output = MemGuardOutput(Answers(logits), guess, config(distortion_budget=2.0), seed=0)
+    noisy = guard(torch.tensor([[3.0, 1.0, 0.0]]), guess, config())[0]
     assert (noisy != torch.tensor([3.0, 1.0, 0.0])).any()
     expected = torch.stack([noisy[[2, 0, 1]], noisy[[0, 1, 2]], noisy[[1, 2, 0]]])
     torch.testing.assert_close(output(images(3, 1, 8, 8)), expected)
 
 
 def test_an_answer_gets_noise_as_often_as_the_mixing_probability_says():
-    count, z = 600, torch.tensor([[2.0, 0.5, 0.0]])
-    noisy = guard(z, Guess(), config())
+    count, z, guess = 600, torch.tensor([[2.0, 0.5, 0.0]]), guess_by_top(num_classes=3)
+    noisy = guard(z, guess, config())
     half = distortion(noisy, z).item() / 2
-    output = MemGuardOutput(Answers(z.expand(count, 3)), Guess(), config(distortion_budget=half), seed=0)
+    output = MemGuardOutput(Answers(z.expand(count, 3)), guess, config(distortion_budget=half), seed=0)
     answers = output(torch.rand(count, 1, 8, 8, generator=generator()))
     assert distortion(answers, z).mean().item() == pytest.approx(half, rel=0.15)
     kept = (answers == z).all(dim=1)
@@ -234,7 +334,7 @@ def output():
     fc = classifier.network.fc
     nn.init.normal_(fc.weight, std=10, generator=generator())
     fc.bias -= classifier(X).mean(dim=0)
-    return MemGuardOutput(classifier, Guess(0.8), config(distortion_budget=0.2), seed=3)
+    return MemGuardOutput(classifier, guess_by_top(0.8, num_classes=3), config(distortion_budget=0.2), seed=3)
 
 
 def test_an_image_has_one_answer_in_any_company(output):
@@ -286,10 +386,35 @@ def test_what_is_trained_guards_the_undefended_classifier(task):
     undefended = load_checkpoint(task.undefended, expect={})["state_dict"]
     assert all(torch.equal(state["state_dict"][name], tensor) for name, tensor in undefended.items())
     classifier = new_classifier()
-    wrapped = memguard.wrap(classifier, state, task.config, seed=4)
+    wrapped = memguard.wrap(classifier, state, task.config, seed=4, path=task.job.path)
     assert (wrapped.classifier, wrapped.config, wrapped.seed) == (classifier, task.config, 4)
     for name, tensor in wrapped.guess.state_dict().items():
         assert torch.equal(tensor, state["defense_classifier"][name])
+
+
+def test_what_is_trained_says_how_many_answers_go_unguarded(task, capsys):
+    memguard.train(task)
+    state = load_checkpoint(task.job.path, expect={})
+    guess = memguard.wrap(new_classifier(), state, task.config, seed=4, path=task.job.path).guess
+    z, _ = memguard._training_answers(task, fill(new_classifier()))
+    assert state["unguarded"] == pytest.approx(unguarded_share(z, guess, task.config))
+    assert f"no noise is found for {state['unguarded']:.1%} of the answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda weights: None, "no defence classifier"),
+        (lambda weights: {**weights, "layers.1.bias": torch.tensor([math.nan])}, "not finite: layers.1.bias"),
+        (lambda weights: {**weights, "layers.0.0.weight": torch.zeros(256, 7)}, r"layers.0.0.weight is \(256, 7\)"),
+        (lambda weights: {"layers.1.bias": weights["layers.1.bias"]}, "missing layers.0.0.weight"),
+    ],
+)
+def test_a_damaged_defence_classifier_is_refused_by_name(tmp_path, damage, message):
+    state = {"defense_classifier": damage(DefenseClassifier(3).state_dict())}
+    with pytest.raises(UserError, match=message) as error:
+        memguard.wrap(new_classifier(), state, config(), seed=0, path=tmp_path / "memguard.pth.tar")
+    assert "memguard.pth.tar" in str(error.value)
 
 
 def test_the_guess_learns(task):

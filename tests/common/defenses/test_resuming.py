@@ -120,6 +120,6 @@ def test_every_defence_trains_every_model_and_answers_for_it(tmp_path, name, mod
     load_weights(classifier.network, state["state_dict"], path=tmp_path)
     config = defense.config(**(TRAINING | SETTINGS[name]))
     x = to_float(samples(4).images)
-    answers = defense.wrap(classifier, state, config, seed=0).eval()(x)
+    answers = defense.wrap(classifier, state, config, seed=0, path=tmp_path).eval()(x)
     assert answers.shape == (4, 3) and answers.isfinite().all()
     assert torch.equal(answers.argmax(dim=1), classifier(x).argmax(dim=1))
