@@ -4,10 +4,22 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from common import config, ddpm_training, distributed, evaluation, flags, partition, published, report, storage
+from common import (
+    config,
+    ddpm_training,
+    distributed,
+    evaluation,
+    flags,
+    partition,
+    pictures,
+    published,
+    report,
+    storage,
+)
 from common import device as devices
 from common.datasets import to_float
 from common.defenses import DEFENSES
@@ -16,6 +28,7 @@ from common.errors import UserError
 from common.experiment import Experiment
 from common.models import MODELS, Classifier, build_classifier
 from common.paths import DatasetFolder
+from common.protocols import PROTOCOLS
 from common.training import Job, Labelled, is_done
 
 Command = Callable[[DatasetFolder, argparse.Namespace], None]
@@ -88,13 +101,13 @@ def _show_ddpm(experiment: Experiment, members: torch.Tensor, *, step: int) -> N
         denoiser, x, step=step, num_jumps=experiment.ddpm_config.training.sample_steps, seed=experiment.seed
     )
     folder = experiment.folder
-    pictures = {
-        "samples": report.image_grid({"": samples[:12], " ": samples[12:]}, title=f"{folder.name}: DDPM samples"),
-        "purified": report.image_grid(rows, title=f"{folder.name}: members at T = {step}"),
+    figures = {
+        "samples": pictures.image_grid({"": samples[:12], " ": samples[12:]}, title=f"{folder.name}: DDPM samples"),
+        "purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}"),
     }
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         path = folder.ddpm.with_name(f"{name}.png")
-        report.save_figure(figure, path)
+        pictures.save(figure, path)
         print(f"picture: {folder.shown(path)}")
 
 
@@ -238,6 +251,16 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
         help="diffusion model: a checkpoint with its flags file beside it, or a folder in diffusers' format "
         "(default: diff_defense/diff_models/half.pt)",
     )
+    parser.add_argument(
+        "--protocol",
+        choices=(*PROTOCOLS, "both"),
+        default="both",
+        help="held_out keeps every choice away from the samples that are scored; published computes what the paper's "
+        "code computes; default: both",
+    )
+    parser.add_argument(
+        "--noising", choices=get_args(config.Noising), help="the forward process: ddpm, or that of the published code"
+    )
     return _run(parser, argv, folder, _evaluate)
 
 
@@ -248,8 +271,9 @@ def _evaluate(folder: DatasetFolder, options: argparse.Namespace) -> None:
     settings = evaluation.Settings(
         model=options.model,
         defense=options.defense,
-        fence=_override(fence, options, "scenario", "num_candidates", "step"),
-        protocol=_override(protocol, options, "num_sample"),
+        fence=_override(fence, options, "scenario", "num_candidates", "step", "noising"),
+        evaluation=_override(protocol, options, "num_sample"),
+        protocols=tuple(PROTOCOLS.values()) if options.protocol == "both" else (PROTOCOLS[options.protocol],),
     )
     result = evaluation.evaluate(experiment, settings)
     if result is None:

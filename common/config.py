@@ -13,6 +13,7 @@ NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Noising = Literal["ddpm", "published"]
 
 
 class Strict(BaseModel):
@@ -138,7 +139,7 @@ class DiffenceConfig(Strict):
     num_candidates: Positive  # N
     step: Positive  # T of the paper: how far to noise
     scenario: Annotated[int, Field(ge=1, le=3)]  # what the defender knows: members and non-members, members, neither
-    noising: Literal["ddpm"]
+    noising: Noising  # see diffusion.published_noise for what the published code does
     group_size: Positive  # samples purified and saved together
 
 

@@ -20,8 +20,9 @@ from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from common import rng
+from common.config import Noising
 from common.device import PassSize, move, pass_size
-from common.diffusion import Denoiser
+from common.diffusion import Denoiser, last_step
 from common.errors import UserError
 
 GRID_POINTS = 21  # interval ends tried in scenario 1: 20 steps
@@ -211,6 +212,7 @@ class Diffence(nn.Module):
     interval:        from ``tune_interval``; the default accepts the first candidate that keeps the label
     num_candidates:  N, reconstructions per image
     step:            T, the diffusion step to which images are noised
+    noising:         "ddpm", or "published" for what the published code does (see ``Denoiser.purify``)
     batch_size:      images per pass of the diffusion model, smaller ones being filled up; the default suits the device
     """
 
@@ -222,13 +224,15 @@ class Diffence(nn.Module):
         interval: Interval = EVERYWHERE,
         num_candidates: int = 30,
         step: int = 160,
+        noising: Noising = "ddpm",
         seed: int = 0,
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
         _check_interval(interval)
-        if not 1 <= step <= denoiser.num_steps:
-            raise ValueError(f"step must be 1 … {denoiser.num_steps}, the diffusion model's steps, not {step}")
+        last = last_step(denoiser.num_steps, noising)
+        if not 1 <= step <= last:
+            raise ValueError(f"step must be 1 … {last}, the diffusion model's steps, not {step}")
         if num_candidates < 1 or (batch_size is not None and batch_size < 1):
             raise ValueError(f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive")
         self.classifier = classifier
@@ -236,6 +240,7 @@ class Diffence(nn.Module):
         self.interval = Interval(*interval)
         self.num_candidates = num_candidates
         self.step = step
+        self.noising: Noising = noising
         self.seed = seed
         self.batch_size = batch_size
 
@@ -310,7 +315,8 @@ class Diffence(nn.Module):
         draws = [(keys[row], place) for row, place in zip(rows, places, strict=True)]
         noise = rng.candidate_noise(draws, x.shape[1:], seed=self.seed)[size.padded(len(rows))]
         images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
-        purified = self.denoiser.purify(images, move(noise.to(x.dtype), x.device), step=self.step)
+        noise = move(noise.to(x.dtype), x.device)
+        purified = self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
         return self._classify(purified)[: len(rows)]
 
     def _classify(self, images: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@
     q_sample           q(x_s | x_0), DDPM eq. 4
     predict_x0         the "predicted x_0" of DDIM eq. 12, DDPM eq. 15
     ddim_step          DDIM eq. 12 with sigma = 0
+    published_noise    what the published code of Diffence has in q_sample's place
 
 Steps count from 1, as in the papers: noising to step T uses the first T betas. The network's time index is that of the
 last beta used, step - 1.
@@ -12,9 +13,12 @@ last beta used, step - 1.
 
 import itertools
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import nn
+
+from common.config import Noising
 
 NoisePredictor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """eps(x_t [B, C, H, W] in the scale of [-1, 1], time indices [B] int64) -> predicted noise [B, C, H, W]"""
@@ -29,6 +33,20 @@ def linear_alpha_bar(*, T: int, beta_1: float, beta_T: float) -> torch.Tensor:
 def q_sample(x_0: torch.Tensor, noise: torch.Tensor, *, alpha_bar: float) -> torch.Tensor:
     """x_s = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise."""
     return alpha_bar**0.5 * x_0 + (1 - alpha_bar) ** 0.5 * noise
+
+
+def published_noise(x_0: torch.Tensor, noise: torch.Tensor, *, alpha_bar: float) -> torch.Tensor:
+    """sqrt(1 / alpha_bar) x_0 + sqrt(1 / alpha_bar - 1) noise, the published code's forward noising.
+
+    Against q_sample's sqrt(alpha_bar) x_0 the signal is 1 / alpha_bar times too great (1.31 at step 160 of the usual
+    schedule), the noise 1 / sqrt(alpha_bar) times.
+    """
+    return (1 / alpha_bar) ** 0.5 * x_0 + (1 / alpha_bar - 1) ** 0.5 * noise
+
+
+def last_step(num_steps: int, noising: Noising) -> int:
+    """The greatest step to which images can be noised: as published the network is told one step more."""
+    return num_steps - (noising == "published")
 
 
 def predict_x0(x_s: torch.Tensor, eps: torch.Tensor, *, alpha_bar: float) -> torch.Tensor:
@@ -82,10 +100,23 @@ class Denoiser(nn.Module):
         eps = self.predict_noise(given, index).to(x_s.dtype)
         return ddim_step(x_s, eps, alpha_bar_from=self.alpha_bar[step], alpha_bar_to=self.alpha_bar[to], clip=clip)
 
-    def purify(self, x: torch.Tensor, noise: torch.Tensor, *, step: int) -> torch.Tensor:
-        """Noise images to ``step`` and jump back to the clean image: [B, C, H, W] in [0, 1] -> the same."""
-        x_s = q_sample(2 * x - 1, noise, alpha_bar=self.alpha_bar[step])
-        return ((self(x_s, step=step) + 1) / 2).clamp(0, 1)
+    def purify(self, x: torch.Tensor, noise: torch.Tensor, *, step: int, noising: Noising = "ddpm") -> torch.Tensor:
+        """Noise images to ``step`` and jump back to the clean image: [B, C, H, W] in [0, 1] -> the same.
+
+        With ``noising`` "published" as the published code does it for its step T. It numbers the entries of
+        abar = cumprod(1 - beta) from 0, so abar[i] is alpha_bar[i + 1] here: it noises by ``published_noise`` with
+        abar[T - 1], tells the network the time index T, where ddpm has T - 1, and jumps from abar[T] to abar[0], which
+        is one step short of the clean image. In the steps of this module that is a jump from T + 1 to 1. (Its jump
+        from T to T before that changes nothing and is left out. Its betas are rounded to float32, which changes
+        abar[T - 1] by 4e-9 of its value for T = 160, less than float32 images can show: that is left out too.)
+        """
+        if noising == "published":
+            x_0 = self(published_noise(2 * x - 1, noise, alpha_bar=self.alpha_bar[step]), step=step + 1, to=1)
+        elif noising == "ddpm":
+            x_0 = self(q_sample(2 * x - 1, noise, alpha_bar=self.alpha_bar[step]), step=step)
+        else:
+            raise ValueError(f"noising must be one of {get_args(Noising)}, not {noising!r}")
+        return ((x_0 + 1) / 2).clamp(0, 1)
 
     @torch.no_grad()
     def sample(self, noise: torch.Tensor, *, num_jumps: int) -> torch.Tensor:

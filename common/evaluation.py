@@ -3,11 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,22 +17,19 @@ from common import (
     distributed,
     models,
     partition,
+    protocols,
     published,
     storage,
 )
-from common.attacks import metrics, suite
-from common.attacks.answers import Answers
-from common.bank import Bank, BankStore
+from common.bank import BankStore
 from common.datasets import to_float
 from common.defenses import DEFENSES
-from common.diffence import Diffence, Interval
-from common.diffusion import Denoiser
+from common.diffence import Diffence
+from common.diffusion import Denoiser, last_step
 from common.errors import UserError
 from common.experiment import Experiment
 from common.paths import DatasetFolder
-
-FPRS = ("0.001", "0.01")
-FNRS = ("0.001",)
+from common.protocols import HELD_OUT, PUBLISHED, Drawn, Pair, Protocol
 
 
 @dataclass(frozen=True)
@@ -44,112 +39,56 @@ class Settings:
     model: str
     defense: str
     fence: config.DiffenceConfig
-    protocol: config.EvaluationConfig
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Attack results with and without Diffence on one final-test set; ``None`` in ``interval`` is without."""
-
-    interval: Interval | None
-    test: Answers
-    scores: dict[str, np.ndarray]  # by attack, float64 [n], at least 0 where the attack says member
-    aucs: dict[str, np.ndarray]  # bootstrap AUCs [B], the same resamples for every attack and both verdicts
-    label_agreement: float
-    raw_answer_rate: float
-
-    @property
-    def accuracy(self) -> dict[str, float]:
-        """On the final-test samples: members are training samples, non-members test samples."""
-        correct, member = self.test.correct, self.test.member
-        return {"train": float(correct[member].mean()), "test": float(correct[~member].mean())}
-
-    @cached_property
-    def best(self) -> dict[str, Any]:
-        """The attack of greatest AUC: what a user has to fear, if the attacker happens to choose well.
-
-        A maximum over tries on one test set is too great by chance. ``selection_bias`` estimates by how much: the mean
-        over bootstrap maxima less the maximum; ``auc_ci`` is the middle of the bootstrap maxima, each over all attacks.
-        """
-        rows = self.measurements
-        attack = max(rows, key=lambda name: rows[name]["auc"])
-        return {
-            "auc": rows[attack]["auc"],
-            "auc_ci": list(metrics.interval95(self.greatest_aucs)),
-            "balanced_accuracy": max(row["balanced_accuracy"] for row in rows.values()),
-            "attack": attack,
-            "selection_bias": float(self.greatest_aucs.mean()) - rows[attack]["auc"],
-        }
-
-    @cached_property
-    def greatest_aucs(self) -> np.ndarray:
-        """float64 [B]: the greatest AUC over the attacks in every resample."""
-        return np.max(list(self.aucs.values()), axis=0)
-
-    @cached_property
-    def measurements(self) -> dict[str, dict[str, Any]]:
-        """By attack: AUC with its interval, balanced accuracy at the fitted threshold, TPR at FPRs and TNR at FNRs."""
-        return {attack: self._measure(attack) for attack in self.scores}
-
-    def _measure(self, attack: str) -> dict[str, Any]:
-        scores, member = self.scores[attack], self.test.member
-        return {
-            "auc": metrics.auc(scores, member),
-            "auc_ci": list(metrics.interval95(self.aucs[attack])),
-            "balanced_accuracy": metrics.balanced_accuracy(scores, member, 0.0),
-            "tpr_at_fpr": {fpr: metrics.tpr_at_fpr(scores, member, float(fpr)) for fpr in FPRS},
-            "tnr_at_fnr": {fnr: metrics.tnr_at_fnr(scores, member, float(fnr)) for fnr in FNRS},
-        }
+    evaluation: config.EvaluationConfig
+    protocols: tuple[Protocol, ...] = (HELD_OUT, PUBLISHED)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     dataset: str
     settings: Settings
-    without: Verdict
-    fenced: Verdict
-    bootstrap: metrics.Bootstrap
+    pairs: dict[str, Pair]  # by protocol
     counts: dict[str, dict[str, int]]
     privacy: dict[str, float] | None  # what DP-SGD spent on the classifier; the fenced one has no such guarantee
     membership: partition.Membership
     inputs: dict[str, str]  # file -> sha256
     seconds: float
 
+    @property
+    def main(self) -> Pair:
+        """What is shown first: the held-out protocol, or the only one."""
+        return self.pairs.get(HELD_OUT.name) or next(iter(self.pairs.values()))
+
 
 def evaluate(experiment: Experiment, settings: Settings) -> Evaluation | None:
-    """Evaluate one classifier, alone and behind Diffence, on the held-out roles.
+    """Evaluate one classifier, alone and behind Diffence, under each of the protocols.
 
     Of several processes the first judges; the others get None.
     """
     start = time.monotonic()
     require_inputs(experiment, model=settings.model, defense=settings.defense)
     defended = load_classifier(experiment, model=settings.model, defense=settings.defense)
-    banks, interval = draw_banks(bank_store(experiment, settings, defended), settings)
+    store = bank_store(experiment, settings, defended)
+    drawn = [draw(store, protocol, settings) for protocol in settings.protocols]
     if not distributed.is_first():
         return None
-    member = banks["final_test"].answers(None).member
-    bootstrap = metrics.Bootstrap.draw(member, resamples=settings.protocol.bootstrap, seed=experiment.seed)
-    without, fenced = (
-        _judge(banks, choice, settings.protocol, bootstrap, seed=experiment.seed) for choice in (None, interval)
-    )
-    counts = {
-        role: {"members": len(bank.members), "non_members": len(bank.non_members)} for role, bank in banks.items()
-    }
+    pairs = {each.protocol.name: protocols.judge(each, settings.evaluation, seed=experiment.seed) for each in drawn}
+    counts = {role: count for each in drawn for role, count in each.counts.items()}
     files = _input_files(experiment, settings)
     inputs = {experiment.folder.shown(file): storage.file_sha256(file) for file in files}
     seconds = round(time.monotonic() - start, 1)
     membership = partition.membership(experiment.partition, trained_on=defended.partition)
-    return Evaluation(
-        experiment.folder.name,
-        settings,
-        without,
-        fenced,
-        bootstrap,
-        counts,
-        defended.privacy,
-        membership,
-        inputs,
-        seconds,
+    return Evaluation(experiment.folder.name, settings, pairs, counts, defended.privacy, membership, inputs, seconds)
+
+
+def draw(store: BankStore, protocol: Protocol, settings: Settings) -> Drawn:
+    """The candidates that a protocol needs; every process must ask for the same ones in the same order."""
+    return protocols.draw(
+        store,
+        protocol,
+        num_sample=settings.evaluation.num_sample,
+        scenario=settings.fence.scenario,
+        desc=f"purify {settings.defense}",
     )
 
 
@@ -252,9 +191,17 @@ def build_fence(
 ) -> Diffence:
     """The classifier behind this dataset's diffusion model, with no interval yet."""
     denoiser = load_denoiser(experiment)
-    if fence.step > denoiser.num_steps:
-        raise UserError(f"step {fence.step} (-T): the diffusion model has {denoiser.num_steps} steps")
-    return Diffence(classifier, denoiser, num_candidates=fence.num_candidates, step=fence.step, seed=experiment.seed)
+    last = last_step(denoiser.num_steps, fence.noising)
+    if fence.step > last:
+        raise UserError(f"step {fence.step} (-T): the last one of the diffusion model is {last}")
+    return Diffence(
+        classifier,
+        denoiser,
+        num_candidates=fence.num_candidates,
+        step=fence.step,
+        noising=fence.noising,
+        seed=experiment.seed,
+    )
 
 
 def bank_store(experiment: Experiment, settings: Settings, defended: Defended) -> BankStore:
@@ -272,38 +219,6 @@ def bank_store(experiment: Experiment, settings: Settings, defended: Defended) -
     }
     fenced = build_fence(experiment, defended.classifier, settings.fence)
     return BankStore(experiment, fenced, experiment.folder.banks / storage.digest(key), settings.fence.group_size)
-
-
-def draw_banks(store: BankStore, settings: Settings) -> tuple[dict[str, Bank], Interval]:
-    """The bank of every role, and the interval tuned on the first: the others are drawn as far as it asks for."""
-    roles = store.experiment.partition.roles(settings.protocol.num_sample)
-    tuning = store.bank(roles["tuning"], until=None, desc=f"purify {settings.defense}, tuning")
-    interval = diffence.tune_interval(tuning.members, tuning.non_members, scenario=settings.fence.scenario)
-    banks = {"tuning": tuning}
-    for role in ("attack_fit", "final_test"):
-        banks[role] = store.bank(roles[role], until=interval, desc=f"purify {settings.defense}, {role}")
-    return banks, interval
-
-
-def _judge(
-    banks: dict[str, Bank],
-    interval: Interval | None,
-    protocol: config.EvaluationConfig,
-    bootstrap: metrics.Bootstrap,
-    *,
-    seed: int,
-) -> Verdict:
-    test = banks["final_test"].answers(interval)
-    scores = suite.run(banks["attack_fit"].answers(interval), test, protocol.nn_attack, seed=seed)
-    raw_labels = banks["final_test"].answers(None).logits.argmax(axis=1)
-    return Verdict(
-        interval=interval,
-        test=test,
-        scores=scores,
-        aucs={name: bootstrap.aucs(values, test.member) for name, values in scores.items()},
-        label_agreement=float((test.logits.argmax(axis=1) == raw_labels).mean()),
-        raw_answer_rate=1.0 if interval is None else banks["final_test"].raw_answer_rate(interval),
-    )
 
 
 def fence_for(

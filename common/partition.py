@@ -79,6 +79,15 @@ class Partition:
             name: Role(*(cut[name][:num_sample] for cut in cuts)) for name in ("tuning", "attack_fit", "final_test")
         }
 
+    def published_roles(self, num_sample: int) -> dict[str, Role]:
+        """The published evaluation's sets: "known" to defender and attacker, "target" of the attack, and "utility", the
+        first of each list, which accuracy is reported on: the known ones again, and more where half a list is too few.
+        """
+        members, test = self.members, self.test_order
+        halves = [np.split(indices, [len(indices) // 2]) for indices in (members, test)]
+        known, target = (Role(*(half[i][:num_sample] for half in halves)) for i in (0, 1))
+        return {"known": known, "target": target, "utility": Role(members[:num_sample], test[:num_sample])}
+
 
 def _quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
     half = len(indices) // 2

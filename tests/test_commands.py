@@ -29,6 +29,9 @@ ATTACKS = {
 }
 
 
+PUBLISHED_ATTACKS = {"confidence", "loss", "entropy", "modified_entropy", "correctness", "nn"}
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_whole_path(trained: Path, dataset: str) -> None:
     done = run(trained, f"{dataset}/evaluate_MIAs", "bash", "evaluate_mia.sh", "--defense", "undefended")
@@ -48,12 +51,15 @@ def test_whole_path(trained: Path, dataset: str) -> None:
     assert fenced["label_agreement"] == 1.0
     assert 0 <= fenced["raw_answer_rate"] <= 1
     for report in (plain, fenced):
+        assert list(report["protocols"]) == ["held_out", "published"]
         assert set(report["protocols"]["held_out"]["attacks"]) == ATTACKS
-        for row in report["protocols"]["held_out"]["attacks"].values():
-            assert row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1]
-            assert set(row) == {"auc", "auc_ci", "balanced_accuracy", "tpr_at_fpr", "tnr_at_fnr"}
-        best = report["protocols"]["held_out"]["best"]
-        assert best["auc"] == max(row["auc"] for row in report["protocols"]["held_out"]["attacks"].values())
+        assert set(report["protocols"]["published"]["attacks"]) == PUBLISHED_ATTACKS
+        for content in report["protocols"].values():
+            for row in content["attacks"].values():
+                assert row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1]
+                assert set(row) == {"auc", "auc_ci", "balanced_accuracy", "tpr_at_fpr", "tnr_at_fnr"}
+                assert set(row["tpr_at_fpr"]) == {"0.001", "0.01"} and set(row["tnr_at_fnr"]) == {"0.001"}
+            assert content["best"]["auc"] == max(row["auc"] for row in content["attacks"].values())
         assert {"counts", "config", "seed", "versions", "inputs", "seconds"} <= set(report)
 
 
@@ -228,6 +234,42 @@ def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) 
     done = run(trained, ".", "python", "-c", code, str(folder))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "321\n"
+
+
+@pytest.mark.parametrize("protocol", ["held_out", "published", "both"])
+def test_each_protocol_can_be_had_alone(trained: Path, tmp_path: Path, protocol: str) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    done = served.run(tmp_path / "copy", *EVALUATE, "--protocol", protocol)
+    assert done.returncode == 0, done.stderr
+    assert ("held-out protocol" in done.stdout) == (protocol != "published")
+    assert ("What the paper's code computes" in done.stdout) == (protocol != "held_out")
+    results = tmp_path / "copy" / "digits" / "evaluate_MIAs" / "results"
+    both = {"held_out", "published"}
+    for folder in ("undefended", "undefended_w_diffence"):
+        report = json.loads((results / folder / "report.json").read_text())
+        assert set(report["protocols"]) == (both if protocol == "both" else {protocol})
+        assert report["accuracy"] == next(iter(report["protocols"].values()))["accuracy"]
+        assert (results / folder / "roc.png").stat().st_size > 0
+        expected = {"held_out": {"tuning", "attack_fit", "final_test"}, "published": {"known", "target", "utility"}}
+        assert set(report["counts"]) == set().union(*(expected[name] for name in report["protocols"]))
+    assert report["protocols"][next(iter(report["protocols"]))]["reduction"].keys() == {"auc", "balanced_accuracy"}
+
+
+def test_the_published_noising_has_candidates_and_a_report_of_its_own(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "evaluate_MIAs" / "banks", ignore_errors=True)
+    assert served.run(root, *EVALUATE, "--noising", "ddpm").returncode == 0
+    standard = files_below(root / "digits" / "evaluate_MIAs" / "banks")
+    done = served.run(root, *EVALUATE, "--noising", "published")
+    assert done.returncode == 0, done.stderr
+    assert "published noising" in done.stdout
+    both = files_below(root / "digits" / "evaluate_MIAs" / "banks")
+    assert len(both) == 2 * len(standard) and both.items() >= standard.items()
+    results = root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.json"
+    assert json.loads(results.read_text())["config"]["diffence"]["noising"] == "published"
+    done = served.run(root, *EVALUATE, "--noising", "published", "-T", "1000")
+    assert done.returncode == 1 and "the last one of the diffusion model is 999" in done.stderr
 
 
 def test_partition_prints_sizes_and_class_balance(trained: Path) -> None:

@@ -12,8 +12,11 @@ from tests.miniature import DATASETS, REPOSITORY
 # Imports point down this list only; modules of one line may import each other's lines below.
 LAYERS = [
     {"cli", "train_all"},
+    {"summary", "departures"},
     {"report"},
+    {"pictures"},
     {"evaluation"},
+    {"protocols"},
     {"bank"},
     {"defenses"},
     {"ddpm_training", "diffusers_format", "experiment"},

@@ -34,6 +34,11 @@ class Answers:
     def __getitem__(self, chosen: np.ndarray) -> "Answers":
         return Answers(self.logits[chosen], self.labels[chosen], self.member[chosen])
 
+    def joined(self, other: "Answers") -> "Answers":
+        """These answers and after them the other ones."""
+        pairs = ((self.logits, other.logits), (self.labels, other.labels), (self.member, other.member))
+        return Answers(*(np.concatenate(pair) for pair in pairs))
+
     def __len__(self) -> int:
         return len(self.logits)
 

@@ -1,12 +1,14 @@
 """How well scores tell members from non-members: scores float64 [n] (higher = member), member bool [n].
 
-AUC and ROC curves are scikit-learn's. Degenerate input (one kind missing, NaN, infinity) raises ValueError.
+ROC curves are scikit-learn's, AUCs are counted from ranks. Degenerate input (one kind missing, NaN, infinity) raises
+ValueError.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from scipy.stats import rankdata
+from sklearn.metrics import roc_curve
 
 from common import rng
 
@@ -18,7 +20,9 @@ def auc(scores: np.ndarray, member: np.ndarray) -> float:
     0.75
     """
     _check(scores, member)
-    return float(roc_auc_score(member, scores))
+    members, others = int(member.sum()), int((~member).sum())
+    wins = rankdata(scores)[member].sum() - members * (members + 1) / 2  # Mann and Whitney's U; in halves, so exact
+    return float(wins / (members * others))
 
 
 def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
@@ -37,16 +41,21 @@ def balanced_accuracy(scores: np.ndarray, member: np.ndarray, threshold: float) 
     return float((guess[member].mean() + (~guess[~member]).mean()) / 2)
 
 
-def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float) -> float:
-    """Greatest TPR of a threshold whose FPR is at most ``fpr`` (Carlini et al., S&P 2022)."""
+def hindsight_accuracy(scores: np.ndarray, member: np.ndarray) -> float:
+    """The greatest balanced accuracy of any threshold, chosen on the scores that it is measured on; at least 1/2."""
+    return balanced_accuracy(scores, member, best_threshold(scores, member))
+
+
+def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float, *, strict: bool = False) -> float:
+    """Greatest TPR of a threshold whose FPR is at most ``fpr`` (Carlini et al., S&P 2022); ``strict``: below it."""
     _check(scores, member)
     fprs, tprs, _ = roc_curve(member, scores, drop_intermediate=False)
-    return float(tprs[fprs <= fpr].max())
+    return float(tprs[(fprs < fpr) if strict else (fprs <= fpr)].max(initial=0.0))
 
 
-def tnr_at_fnr(scores: np.ndarray, member: np.ndarray, fnr: float) -> float:
+def tnr_at_fnr(scores: np.ndarray, member: np.ndarray, fnr: float, *, strict: bool = False) -> float:
     """Greatest TNR of a threshold whose FNR is at most ``fnr``: the same question about non-members."""
-    return tpr_at_fpr(-scores, ~member, fnr)
+    return tpr_at_fpr(-scores, ~member, fnr, strict=strict)
 
 
 def _check(scores: np.ndarray, member: np.ndarray) -> None:
@@ -70,8 +79,9 @@ class Bootstrap:
     non_member_counts: np.ndarray
 
     @classmethod
-    def draw(cls, member: np.ndarray, *, resamples: int, seed: int) -> "Bootstrap":
-        generator = rng.numpy_generator(seed, "bootstrap")
+    def draw(cls, member: np.ndarray, *, resamples: int, seed: int, name: tuple[str, ...] = ()) -> "Bootstrap":
+        """Resamples named by (seed, *name)."""
+        generator = rng.numpy_generator(seed, "bootstrap", *name)
         sizes = [int(member.sum()), int((~member).sum())]
         return cls(*(generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in sizes))
 
@@ -80,13 +90,41 @@ class Bootstrap:
         """The test set itself, as the only resample."""
         return cls(np.ones((1, int(member.sum()))), np.ones((1, int((~member).sum()))))
 
+    def joined(self, other: "Bootstrap") -> "Bootstrap":
+        """Resamples of both test sets together, each resampled within itself: the other's samples come after."""
+        return Bootstrap(
+            np.hstack([self.member_counts, other.member_counts]),
+            np.hstack([self.non_member_counts, other.non_member_counts]),
+        )
+
     def aucs(self, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
-        """The AUC of every resample, float64 [B], by counting pairs."""
+        """The AUC of every resample, float64 [B], by counting the pairs that each member wins."""
         _check(scores, member)
-        ours, theirs = scores[member][:, None], scores[~member][None, :]
-        wins = (ours > theirs) + 0.5 * (ours == theirs)  # [members, non-members]
+        ours, theirs = scores[member], scores[~member]
+        order = np.argsort(theirs)
+        lower = _running_total(self.non_member_counts[:, order])  # [non-members + 1, B]
+        below = lower[np.searchsorted(theirs[order], ours, side="left")]  # [members, B]
+        up_to = lower[np.searchsorted(theirs[order], ours, side="right")]
         pairs = self.member_counts.shape[1] * self.non_member_counts.shape[1]
-        return np.einsum("bn,bn->b", self.member_counts @ wins, self.non_member_counts) / pairs
+        return np.einsum("nb,bn->b", below + up_to, self.member_counts) / (2 * pairs)
+
+    def accuracies(self, scores: np.ndarray, member: np.ndarray, threshold: float) -> np.ndarray:
+        """The balanced accuracy of one threshold in every resample, float64 [B]."""
+        _check(scores, member)
+        guess = scores >= threshold
+        tpr = self.member_counts @ guess[member] / self.member_counts.shape[1]
+        fpr = self.non_member_counts @ guess[~member] / self.non_member_counts.shape[1]
+        return (tpr + 1 - fpr) / 2
+
+    def hindsight_accuracies(self, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """The greatest balanced accuracy of any threshold in every resample, float64 [B], each with its own best."""
+        _check(scores, member)
+        cuts = np.unique(scores)[::-1]
+        tpr, fpr = (
+            _share_at_or_above(scores[kind], counts, cuts)
+            for kind, counts in ((member, self.member_counts), (~member, self.non_member_counts))
+        )
+        return (1 + (tpr - fpr).max(axis=1)) / 2
 
     def tprs(self, scores: np.ndarray, member: np.ndarray, fprs: np.ndarray) -> np.ndarray:
         """TPR at each FPR of a grid [F], by the step-wise ROC curve of every resample: float64 [B, F]."""
@@ -99,6 +137,13 @@ class Bootstrap:
         tpr, fpr = (np.pad(share, ((0, 0), (1, 0))) for share in above)  # [B, cuts + 1]
         at = [np.searchsorted(row, fprs, side="right") - 1 for row in fpr]
         return np.stack([row[index] for row, index in zip(tpr, at, strict=True)])
+
+
+def _running_total(counts: np.ndarray) -> np.ndarray:
+    """How many are among the first 0, 1, … n: counts [B, n] -> [n + 1, B], so that rows can be taken at once."""
+    total = np.zeros((counts.shape[1] + 1, len(counts)))
+    np.cumsum(counts.T, axis=0, out=total[1:])
+    return total
 
 
 def _share_at_or_above(scores: np.ndarray, counts: np.ndarray, cuts: np.ndarray) -> np.ndarray:

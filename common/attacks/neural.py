@@ -41,10 +41,17 @@ class NNAttack:
         return self.net(*_features(answers)).double().numpy()
 
 
-def fit(answers: Answers, config: NNAttackConfig, *, seed: int) -> NNAttack:
-    """Train on a part of the answers and keep the epoch with the greatest AUC on the rest of them."""
-    chosen = _validation_part(answers.member, config.validation, seed=seed)
-    training, validation = answers[~chosen], answers[chosen]
+def fit(answers: Answers, config: NNAttackConfig, *, seed: int, choose_on: Answers | None = None) -> NNAttack:
+    """Train on a part of the answers and keep the epoch with the greatest AUC on the rest of them.
+
+    choose_on:  train on all answers and keep the epoch with the greatest AUC on these, as the published code does with
+                those that it then reports
+    """
+    if choose_on is None:
+        chosen = _validation_part(answers.member, config.validation, seed=seed)
+        training, validation = answers[~chosen], answers[chosen]
+    else:
+        training, validation = answers, choose_on
     features = _features(training)
     member = torch.from_numpy(training.member).float()
     with rng.global_draws(seed, "attack net"):

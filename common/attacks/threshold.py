@@ -16,11 +16,17 @@ from common.attacks.scores import Score
 @dataclass(frozen=True)
 class ThresholdAttack:
     score: Score
-    thresholds: np.ndarray  # float64 [K], by true label
+    thresholds: np.ndarray | None  # float64 [K], by true label; None leaves the score as it is
 
     def scores(self, answers: Answers) -> np.ndarray:
         """float64 [n], at least 0 where the attack says member."""
-        return self.score(answers.logits, answers.labels) - self.thresholds[answers.labels]
+        values = self.score(answers.logits, answers.labels)
+        return values if self.thresholds is None else values - self.thresholds[answers.labels]
+
+
+def unfitted(score: Score) -> ThresholdAttack:
+    """The score as it is, for whoever picks its threshold in hindsight."""
+    return ThresholdAttack(score, None)
 
 
 def fit(score: Score, answers: Answers, *, per_class: bool) -> ThresholdAttack:

@@ -49,7 +49,7 @@ class _Denoiser(torch.nn.Module):
         super().__init__()
         self.asked = 0
 
-    def purify(self, x, noise, *, step):
+    def purify(self, x, noise, *, step, noising):
         self.asked += len(x)
         return (x + 0.1 * noise).clamp(0, 1)
 

@@ -164,3 +164,74 @@ def test_bf16_is_the_predictors_business_alone(dtype):
     assert rounded.dtype == exact.dtype == dtype
     torch.testing.assert_close(rounded, exact, rtol=0, atol=2**-8)
     assert not torch.equal(rounded, exact)
+
+
+def abar_of_the_published_code(index):
+    """cumprod(1 - beta)[index], counted from 0."""
+    betas = [1e-4 + (0.02 - 1e-4) * i / 999 for i in range(1000)]
+    return math.prod(1 - beta for beta in betas[: index + 1])
+
+
+def lively(x, index):
+    """A noise predictor that depends on image and time."""
+    return torch.sin(3 * x + 0.01 * index.to(x).view(-1, 1, 1, 1))
+
+
+def purified_pixel(x, noise, *, T, noising):
+    """One pixel through both purifications in plain Python numbers."""
+    x, i = 2 * x - 1, T - 1
+    if noising == "ddpm":
+        x_t = math.sqrt(abar_of_the_published_code(i)) * x + math.sqrt(1 - abar_of_the_published_code(i)) * noise
+        told, start, end = i, abar_of_the_published_code(i), 1.0
+    else:
+        x_t = (
+            math.sqrt(1 / abar_of_the_published_code(i)) * x + math.sqrt(1 / abar_of_the_published_code(i) - 1) * noise
+        )
+        told, start, end = T, abar_of_the_published_code(T), abar_of_the_published_code(0)
+    eps = math.sin(3 * x_t + 0.01 * told)
+    x_0 = (x_t - math.sqrt(1 - start) * eps) / math.sqrt(start)
+    y = math.sqrt(end) * x_0 + math.sqrt(1 - end) * eps
+    return min(max((y + 1) / 2, 0.0), 1.0)
+
+
+@pytest.mark.parametrize("noising", ["ddpm", "published"])
+@pytest.mark.parametrize("step", [1, 40, 160, 999])
+def test_purification_is_that_of_plain_numbers(noising, step):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 4, 4, generator=generator, dtype=torch.float64)
+    noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    purified = Denoiser(lively, ALPHA_BAR).purify(x, noise, step=step, noising=noising)
+    pixels = zip(x.flatten().tolist(), noise.flatten().tolist(), strict=True)
+    expected = [purified_pixel(*pixel, T=step, noising=noising) for pixel in pixels]
+    torch.testing.assert_close(purified.flatten(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-10)
+    if noising == "published":
+        standard = Denoiser(lively, ALPHA_BAR).purify(x, noise, step=step)
+        assert (standard - purified).abs().max() > 1e-3
+
+
+def test_published_noise_has_1_31_times_too_much_signal_at_step_160():
+    x_0, noise, alpha_bar = (
+        torch.ones(1, dtype=torch.float64),
+        torch.zeros(1, dtype=torch.float64),
+        ALPHA_BAR[160].item(),
+    )
+    ratio = diffusion.published_noise(x_0, noise, alpha_bar=alpha_bar) / diffusion.q_sample(
+        x_0, noise, alpha_bar=alpha_bar
+    )
+    assert ratio.item() == pytest.approx(1 / alpha_bar, rel=1e-12) and round(ratio.item(), 2) == 1.31
+    noised = diffusion.published_noise(noise, x_0, alpha_bar=alpha_bar)
+    assert noised.item() == pytest.approx(math.sqrt(1 / alpha_bar - 1), rel=1e-12)
+
+
+def test_the_published_noising_tells_the_network_one_step_more_and_so_has_one_step_less():
+    denoiser, asked = recording_denoiser(10)
+    x, noise = torch.rand(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
+    denoiser.purify(x, noise, step=7, noising="published")
+    assert asked == [7]
+    denoiser.purify(x, noise, step=diffusion.last_step(10, "published"), noising="published")
+    with pytest.raises(ValueError, match="step"):
+        denoiser.purify(x, noise, step=10, noising="published")
+    denoiser.purify(x, noise, step=diffusion.last_step(10, "ddpm"))
+    assert asked == [7, 9, 9]
+    with pytest.raises(ValueError, match="noising"):
+        denoiser.purify(x, noise, step=7, noising="other")

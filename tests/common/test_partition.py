@@ -375,3 +375,21 @@ def test_the_table_counts_samples_and_classes_of_every_part(tmp_path):
     assert rows["members (training set)"][0] == "20" and rows["test set"] == ["30", "3", "10", "…", "10"]
     assert rows["reference"][0] == "9" and rows["validation: checkpoint"][0] == "3"
     assert rows["final_test: non-members"][0] == rows["tuning: members"][0] == "4"
+
+
+def test_published_roles_by_hand():
+    parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), key="")
+    for num_sample, known, target, utility in ((3, [0, 1, 2], [4, 5, 6], [0, 1, 2]),
+                                               (5, [0, 1, 2, 3], [4, 5, 6, 7, 8], [0, 1, 2, 3, 4])):  # fmt: skip
+        roles = parts.published_roles(num_sample)
+        assert {name: role.members.tolist() for name, role in roles.items()} == {
+            "known": known,
+            "target": target,
+            "utility": utility,
+        }
+    roles = parts.published_roles(3)
+    assert {name: role.non_members.tolist() for name, role in roles.items()} == {
+        "known": [10, 11, 12],
+        "target": [14, 15, 16],
+        "utility": [10, 11, 12],
+    }

@@ -198,3 +198,68 @@ def test_the_best_threshold_is_the_greatest_of_the_best_counted_in_whole_numbers
         return int((ours >= cut).sum()) * len(theirs) - int((theirs >= cut).sum()) * len(ours)
 
     assert metrics.best_threshold(scores, member) == max(scores, key=lambda cut: (gain(cut), cut))
+
+
+@given(scored(), st.sampled_from([0.1, 0.25, 1 / 3, 0.5, 1.0]))
+def test_strict_rates_stay_below_the_limit(data, limit):
+    scores, member = data
+    points = operating_points(scores[member], scores[~member])
+    expected = max((tpr for _, fpr, tpr in points if fpr < limit), default=0)
+    assert metrics.tpr_at_fpr(scores, member, limit, strict=True) == expected
+    ours, theirs = scores[member], scores[~member]
+    cuts = [-np.inf, *scores]  # non-member if score <= cut
+    expected = max(np.mean(theirs <= cut) for cut in cuts if np.mean(ours <= cut) < limit)
+    assert metrics.tnr_at_fnr(scores, member, limit, strict=True) == expected
+
+
+def test_one_false_positive_in_a_thousand_is_not_below_one_in_a_thousand():
+    scores = np.concatenate([np.full(10, 5.0), [6.0], np.zeros(999)])
+    member = np.arange(len(scores)) < 10
+    assert metrics.tpr_at_fpr(scores, member, 0.001) == 1.0
+    assert metrics.tpr_at_fpr(scores, member, 0.001, strict=True) == 0.0
+
+
+@given(scored())
+def test_hindsight_accuracy_is_the_best_of_all_thresholds_that_of_nobody_included(data):
+    scores, member = data
+    points = operating_points(scores[member], scores[~member])
+    assert metrics.hindsight_accuracy(scores, member) == pytest.approx(
+        max((tpr + 1 - fpr) / 2 for _, fpr, tpr in points), abs=1e-12
+    )
+
+
+@given(scored())
+def test_auc_is_that_of_scikit_learn(data):
+    scores, member = data
+    assert metrics.auc(scores, member) == pytest.approx(roc_auc_score(member, scores), abs=1e-12)
+
+
+@given(scored(), st.integers(0, 5))
+def test_bootstrap_accuracies_are_those_of_the_resamples_written_out(data, seed):
+    scores, member = data
+    bootstrap = Bootstrap.draw(member, resamples=3, seed=seed)
+    fixed, hindsight = bootstrap.accuracies(scores, member, 0.0), bootstrap.hindsight_accuracies(scores, member)
+    for row in range(3):
+        ours, theirs = resampled(scores, member, bootstrap, row)
+        assert fixed[row] == pytest.approx((np.mean(ours >= 0) + np.mean(theirs < 0)) / 2, abs=1e-12)
+        best = max((tpr + 1 - fpr) / 2 for _, fpr, tpr in operating_points(ours, theirs))
+        assert hindsight[row] == pytest.approx(best, abs=1e-12)
+
+
+@given(scored(), scored())
+def test_joined_resamples_are_those_of_both_sets_side_by_side(first, second):
+    (ours, our_kind), (theirs, their_kind) = first, second
+    parts = [
+        Bootstrap.draw(kind, resamples=3, seed=1, name=(name,)) for kind, name in ((our_kind, "a"), (their_kind, "b"))
+    ]
+    joined = parts[0].joined(parts[1])
+    scores, member = np.concatenate([ours, theirs]), np.concatenate([our_kind, their_kind])
+    for row, auc in enumerate(joined.aucs(scores, member)):
+        kinds = zip(resampled(ours, our_kind, parts[0], row), resampled(theirs, their_kind, parts[1], row), strict=True)
+        assert auc == pytest.approx(pairwise_auc(*(np.concatenate(kind) for kind in kinds)), abs=1e-12)
+
+
+def test_resamples_of_another_name_are_other_ones():
+    member = np.arange(30) < 15
+    plain, named = (Bootstrap.draw(member, resamples=5, seed=0, name=name) for name in ((), ("fitting",)))
+    assert not np.array_equal(plain.member_counts, named.member_counts)
