@@ -13,6 +13,10 @@ from common.config import NNAttackConfig
 from common.models.mlp import initialise, relu_stack
 
 
+Features = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Probabilities [n, C], one-hot labels [n, C] and losses [n, 1], float32."""
+
+
 class AttackNet(nn.Module):
     """Probabilities [B, C], one-hot labels [B, C] and losses [B, 1] -> logit [B] of the membership estimate."""
 
@@ -35,10 +39,14 @@ class NNAttack:
     def __init__(self, net: AttackNet) -> None:
         self.net = net
 
-    @torch.no_grad()
     def scores(self, answers: Answers) -> np.ndarray:
         """float64 [n], at least 0 where the attack says member."""
-        return self.net(*_features(answers)).double().numpy()
+        return self.scores_of(_features(answers))
+
+    @torch.no_grad()
+    def scores_of(self, features: Features) -> np.ndarray:
+        """The same of answers that have been turned into features already."""
+        return self.net(*features).double().numpy()
 
 
 def fit(answers: Answers, config: NNAttackConfig, *, seed: int, choose_on: Answers | None = None) -> NNAttack:
@@ -52,11 +60,11 @@ def fit(answers: Answers, config: NNAttackConfig, *, seed: int, choose_on: Answe
         training, validation = answers[~chosen], answers[chosen]
     else:
         training, validation = answers, choose_on
-    features = _features(training)
+    features, validation_features = _features(training), _features(validation)
     member = torch.from_numpy(training.member).float()
     with rng.global_draws(seed, "attack net"):
         net = AttackNet(answers.logits.shape[1])
-    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [config.decay_epoch], gamma=0.1)
     best_auc, best_weights = -1.0, net.state_dict()
     for epoch in range(config.epochs):
@@ -67,14 +75,14 @@ def fit(answers: Answers, config: NNAttackConfig, *, seed: int, choose_on: Answe
             loss.backward()
             optimizer.step()
         scheduler.step()
-        validation_auc = metrics.auc(NNAttack(net).scores(validation), validation.member)
+        validation_auc = metrics.auc(NNAttack(net).scores_of(validation_features), validation.member)
         if validation_auc > best_auc:
             best_auc, best_weights = validation_auc, copy.deepcopy(net.state_dict())
     net.load_state_dict(best_weights)
     return NNAttack(net)
 
 
-def _features(answers: Answers) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _features(answers: Answers) -> Features:
     log_p = torch.from_numpy(answers.logits).log_softmax(dim=1)
     labels = torch.from_numpy(answers.labels)
     loss = -log_p.gather(1, labels[:, None])

@@ -152,16 +152,16 @@ def test_scores_are_the_logits_of_the_estimates_in_float64():
 
 
 def test_choosing_on_the_test_takes_the_best_of_all_epochs_trained_on_all_answers():
-    given, test = answers(60, gap=0.3), answers(40, gap=0.6, seed=2)
-    wild = CONFIG.model_copy(update={"learning_rate": 0.03, "decay_epoch": 100})  # the last epoch is not the best
+    given, test = answers(60, gap=0.3), answers(40, gap=0.6, seed=1)
+    config = CONFIG.model_copy(update={"decay_epoch": 100})
 
     def auc_after(epochs):
-        config = wild.model_copy(update={"epochs": epochs})
-        return metrics.auc(neural.fit(given, config, seed=0, choose_on=test).scores(test), test.member)
+        longer = config.model_copy(update={"epochs": epochs})
+        return metrics.auc(neural.fit(given, longer, seed=0, choose_on=test).scores(test), test.member)
 
     best_so_far = [auc_after(epochs) for epochs in range(1, 7)]
     assert best_so_far == sorted(best_so_far) and len(set(best_so_far)) > 1
     unseen = given[~neural._validation_part(given.member, 0.25, seed=0)]
-    one_epoch = wild.model_copy(update={"epochs": 1})
+    one_epoch = config.model_copy(update={"epochs": 1})
     on_all, on_part = (neural.fit(part, one_epoch, seed=0, choose_on=test).net for part in (given, unseen))
     assert any(not torch.equal(a, b) for a, b in zip(on_all.parameters(), on_part.parameters(), strict=True))
