@@ -11,6 +11,7 @@ import torch
 from common import (
     config,
     ddpm_training,
+    departures,
     distributed,
     evaluation,
     flags,
@@ -19,6 +20,7 @@ from common import (
     published,
     report,
     storage,
+    tables,
 )
 from common import device as devices
 from common.datasets import to_float
@@ -261,6 +263,14 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--noising", choices=get_args(config.Noising), help="the forward process: ddpm, or that of the published code"
     )
+    parser.add_argument(
+        "--departures",
+        nargs="?",
+        const="text",
+        choices=tuple(tables.STYLES),
+        help="instead of reporting, measure what each departure of the published code is worth: a table as text "
+        "(default) or markdown",
+    )
     return _run(parser, argv, folder, _evaluate)
 
 
@@ -275,12 +285,23 @@ def _evaluate(folder: DatasetFolder, options: argparse.Namespace) -> None:
         evaluation=_override(protocol, options, "num_sample"),
         protocols=tuple(PROTOCOLS.values()) if options.protocol == "both" else (PROTOCOLS[options.protocol],),
     )
+    if options.departures:
+        _measure_departures(experiment, settings, options)
+        return
     result = evaluation.evaluate(experiment, settings)
     if result is None:
         return
     print(report.write(experiment, result))
     for suffix in ("", "_w_diffence"):
         print(f"results: {folder.shown(folder.results(model=options.model, defense=options.defense + suffix))}")
+
+
+def _measure_departures(experiment: Experiment, settings: evaluation.Settings, options: argparse.Namespace) -> None:
+    if options.noising or options.protocol != "both":
+        raise UserError("--departures compares protocols and noisings itself: leave out --protocol and --noising")
+    measured = departures.measure(experiment, settings)
+    if measured is not None:
+        print(departures.table(measured, style=options.departures))
 
 
 def _override(settings: config.Config, options: argparse.Namespace, *names: str) -> config.Config:

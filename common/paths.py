@@ -7,6 +7,7 @@ from pathlib import Path
 from common.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PAPER_RESULTS = Path("common") / "paper_results.yaml"  # below the repository
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ class DatasetFolder:
         """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
         results = self.root / "evaluate_MIAs" / "results"
         return (results if model == "resnet" else results / model) / defense
+
+    def reports(self) -> list[Path]:
+        """Every report.json there is, those of half-written folders left out."""
+        results = self.root / "evaluate_MIAs" / "results"
+        found = [*results.glob("*/report.json"), *results.glob("*/*/report.json")]
+        return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(results).parts))
 
     def shown(self, path: Path) -> str:
         """A path as a user at the repository's top would write it."""

@@ -9,6 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 
+from common import departures
 from common.defenses import DEFENSES
 from common.models import MODELS
 from tests import miniature, served
@@ -270,6 +271,50 @@ def test_the_published_noising_has_candidates_and_a_report_of_its_own(trained: P
     assert json.loads(results.read_text())["config"]["diffence"]["noising"] == "published"
     done = served.run(root, *EVALUATE, "--noising", "published", "-T", "1000")
     assert done.returncode == 1 and "the last one of the diffusion model is 999" in done.stderr
+
+
+@pytest.mark.parametrize("style", [(), ("markdown",)])
+def test_departures_are_measured_and_tabled(trained: Path, tmp_path: Path, style: tuple[str, ...]) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "evaluate_MIAs" / "results", ignore_errors=True)
+    done = served.run(root, *EVALUATE, "--departures", *style)
+    assert done.returncode == 0, done.stderr
+    for name in departures.DEPARTURES:
+        assert name in done.stdout
+    assert ("|---|" in done.stdout) == bool(style)
+    assert not (root / "digits" / "evaluate_MIAs" / "results").exists()  # it is no report
+
+
+@pytest.mark.parametrize("option", [("--protocol", "published"), ("--noising", "ddpm")])
+def test_departures_choose_protocols_and_noisings_themselves(trained: Path, option: tuple[str, str]) -> None:
+    done = served.run(trained, *EVALUATE, "--departures", *option)
+    assert done.returncode == 1 and "leave out --protocol and --noising" in done.stderr
+
+
+def test_the_summary_shows_every_result_there_is(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    for dataset in DATASETS:
+        shutil.rmtree(root / dataset / "evaluate_MIAs" / "results", ignore_errors=True)
+    command = ("python", "-m", "common.summary")
+    done = run(root, ".", *command)
+    assert done.returncode == 1 and "no results" in done.stderr and "evaluate_mia.sh" in done.stderr
+    assert served.run(root, *EVALUATE).returncode == 0
+    done = run(root, ".", *command)
+    assert done.returncode == 0, done.stderr
+    assert "digits" in done.stdout and "undefended" in done.stdout and "averages" not in done.stdout
+    for dataset in DATASETS[:3]:
+        evaluate = (f"{dataset}/evaluate_MIAs", *EVALUATE[1:], "--noising", "published")
+        assert served.run(root, *evaluate).returncode == 0
+    done = run(root, ".", *command, "--markdown")
+    assert done.returncode == 0, done.stderr
+    assert "undefended: attack AUC | 14.0 |" in done.stdout and "Forward noising here: published" in done.stdout
+    damaged = root / "svhn" / "evaluate_MIAs" / "results" / "undefended" / "report.json"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    done = run(root, ".", *command)
+    assert done.returncode == 1 and "svhn/evaluate_MIAs/results/undefended/report.json" in done.stderr
+    assert run(root, ".", *command, "--help").returncode == 0
 
 
 def test_partition_prints_sizes_and_class_balance(trained: Path) -> None:

@@ -12,7 +12,6 @@ from common.attacks.answers import Answers
 from common.config import NNAttackConfig
 from common.models.mlp import initialise, relu_stack
 
-
 Features = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Probabilities [n, C], one-hot labels [n, C] and losses [n, 1], float32."""
 
