@@ -144,6 +144,64 @@ def test_scenario_1_takes_the_interval_that_a_plain_loop_over_all_takes(seed):
     assert tuned == pytest.approx(list(distances)[best], abs=1e-12)
 
 
+def plain_phi(logits):
+    """log p - log(1 - p) of the top probability, in plain Python numbers."""
+    top = max(logits)
+    others = [math.exp(z - top) for i, z in enumerate(logits) if i != logits.index(top)]
+    p = 1 / (1 + math.fsum(others))
+    return math.log(p) - math.log(math.fsum(others) * p)
+
+
+def plain_select(phis, lo, hi):
+    inside = [value for value in phis if lo <= value <= hi]
+    return inside[0] if inside else min(phis, key=lambda value: abs(value - (lo + hi) / 2))
+
+
+def plain_distance(members, non_members):
+    """Jensen-Shannon: the root of the mean of both divergences from the middle, natural logarithms."""
+    lo, hi = min(non_members), max(non_members)
+    shares = []
+    for values in (members, non_members):
+        counts = [0] * 100
+        for value in values:
+            if lo <= value <= hi:
+                counts[min(int((value - lo) / (hi - lo) * 100), 99)] += 1
+        if not any(counts):
+            return math.nan
+        clipped = [max(count, 1e-19) for count in counts]
+        shares.append([count / math.fsum(clipped) for count in clipped])
+    p, q = shares
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    divergences = [math.fsum(a * math.log(a / m) for a, m in zip(part, middle, strict=True)) for part in (p, q)]
+    return math.sqrt(max(math.fsum(divergences), 0) / 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scenario_1_is_the_direct_loop_in_plain_numbers(seed):
+    """No function of the project's and none of scipy's: the interval to ten digits, and every distance too."""
+    known = [known_samples(seed + 50, gap=2.0, n=40).double(), known_samples(seed + 150, gap=1.0, n=40).double()]
+    kept = []  # of both kinds, for each sample the phis of the candidates that keep its label
+    for part in known:
+        rows = [[list(map(float, z)) for z in sample] for sample in part]
+        kept.append([[plain_phi(z) for z in row if z.index(max(z)) == row[-1].index(max(row[-1]))] for row in rows])
+    least, greatest = min(map(min, kept[0])), max(map(max, kept[1]))
+    grid = [least + (greatest - least) * i / 20 for i in range(20)] + [greatest]  # the ends to the last bit
+    distances = {}
+    for a in range(21):
+        for b in range(a + 1, 21):
+            lo, hi = grid[a], grid[b]
+            answered = [[plain_select(row, lo, hi) for row in part] for part in kept]
+            distances[lo, hi] = plain_distance(*answered)
+    said = {ends: distance for ends, distance in distances.items() if not math.isnan(distance)}
+    tuned = diffence.tune_interval(*known, scenario=1)
+    assert tuned == pytest.approx(min(said, key=said.get), abs=1e-10)
+    fast = [diffence._phi_of_keepers(part).numpy() for part in known]
+    own_grid = np.linspace(np.nanmin(fast[0]), np.nanmax(fast[1]), 21)
+    found = diffence._distances(*(diffence._answered_phi(part, own_grid) for part in fast))
+    found[np.isinf(found)] = math.nan
+    np.testing.assert_allclose(found, list(distances.values()), rtol=0, atol=1e-10)
+
+
 def test_scenario_1_refuses_known_samples_that_do_not_overlap():
     members, non_members = known_samples(0, gap=500), known_samples(1, gap=1)
     with pytest.raises(
@@ -225,19 +283,33 @@ def assert_close(first, second):
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
-def test_the_answer_is_the_method_step_by_step(fence, classifier, denoiser):
+def published_step(image, noise, predict_noise, *, step):
+    """The published noising of one image in [-1, 1], and the jump from index ``step`` of abar, from 0, to index 0."""
+    abar = [value.item() for value in ALPHA_BAR[1:]]
+    x_t = image / math.sqrt(abar[step - 1]) + math.sqrt(1 / abar[step - 1] - 1) * noise
+    eps = predict_noise(x_t, torch.tensor([step]))
+    x_0 = (x_t - math.sqrt(1 - abar[step]) * eps) / math.sqrt(abar[step])
+    return math.sqrt(abar[0]) * x_0 + math.sqrt(1 - abar[0]) * eps
+
+
+def standard_step(image, noise, predict_noise, *, step):
+    x_s = q_sample(image, noise, alpha_bar=ALPHA_BAR[step].item())
+    eps = predict_noise(x_s, torch.tensor([step - 1]))
+    return (x_s - (1 - ALPHA_BAR[step].item()) ** 0.5 * eps) / ALPHA_BAR[step].item() ** 0.5
+
+
+@pytest.mark.parametrize(("noising", "reconstruct"), [("ddpm", standard_step), ("published", published_step)])
+def test_the_answer_is_the_method_step_by_step(fence, classifier, denoiser, noising, reconstruct):
     """One image, one candidate at a time, from the forward process to the selection."""
     classifier.eval()
     denoiser.eval()
-    fenced = fence(seed=3)
+    fenced = fence(seed=3, noising=noising)
     expected = []
     for image in X:
         candidates = []
         for j in range(5):
             noise = rng.candidate_noise([(rng.sample_key(image), j)], image.shape, seed=3)
-            x_s = q_sample(2 * image[None] - 1, noise, alpha_bar=ALPHA_BAR[60].item())
-            eps = denoiser.predict_noise(x_s, torch.tensor([59]))
-            x_0 = (x_s - (1 - ALPHA_BAR[60].item()) ** 0.5 * eps) / ALPHA_BAR[60].item() ** 0.5
+            x_0 = reconstruct(2 * image[None] - 1, noise, denoiser.predict_noise, step=60)
             candidates.append(classifier(((x_0 + 1) / 2).clamp(0, 1))[0])
         candidates = torch.stack([*candidates, classifier(image[None])[0]]).detach()
         expected.append(candidates[slow_select(candidates, fenced.interval)])
@@ -491,6 +563,7 @@ def test_what_is_no_image_is_an_error(fence, x, message):
         ({"interval": Interval(0.0, math.inf)}, "two finite numbers"),
         ({"step": 0}, "step must be 1 … 200"),
         ({"step": 201}, "step must be 1 … 200"),
+        ({"step": 200, "noising": "published"}, "step must be 1 … 199"),
         ({"num_candidates": 0}, r"num_candidates \(0\)"),
         ({"batch_size": 0}, r"batch_size \(0\)"),
     ],
