@@ -50,11 +50,10 @@ def attacks() -> list[Row]:
     bootstrap = metrics.Bootstrap.draw(test.member, resamples=1000, seed=0)
 
     def without_nn() -> None:
-        for name, fit in suite.attacks(config, seed=0).items():
-            if name != "nn":
-                scores = fit(fit_on).scores(test)
-                metrics.auc(scores, test.member)
-                bootstrap.aucs(scores, test.member)
+        names = tuple(name for name in suite.ALL if name != "nn")
+        for scored in suite.run(fit_on, test, config, seed=0, names=names).values():
+            metrics.auc(*scored)
+            bootstrap.aucs(*scored)
 
     alone = seconds(without_nn)
     features = [neural._features(part) for part in (fit_on, test)]

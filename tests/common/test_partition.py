@@ -378,7 +378,8 @@ def test_the_table_counts_samples_and_classes_of_every_part(tmp_path):
 
 
 def test_published_roles_by_hand():
-    parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), key="")
+    permutation = partition.Permutation("digits", np.arange(9), source="seed 0", sha256=None)
+    parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), "", permutation)
     for num_sample, known, target, utility in ((3, [0, 1, 2], [4, 5, 6], [0, 1, 2]),
                                                (5, [0, 1, 2, 3], [4, 5, 6, 7, 8], [0, 1, 2, 3, 4])):  # fmt: skip
         roles = parts.published_roles(num_sample)

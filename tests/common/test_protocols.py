@@ -14,7 +14,7 @@ from common.attacks.answers import Answers
 from common.bank import Bank
 from common.config import EvaluationConfig, NNAttackConfig
 from common.diffence import Interval
-from common.partition import Partition
+from common.partition import Partition, Permutation
 from common.protocols import HELD_OUT, PUBLISHED
 
 K, N = 3, 4
@@ -23,12 +23,9 @@ CONFIG = EvaluationConfig(
     bootstrap=100,
     nn_attack=NNAttackConfig(epochs=3, batch_size=8, learning_rate=1e-3, decay_epoch=2, validation=0.25),
 )
+ORDERS = [np.random.default_rng(seed).permutation(size) for seed, size in ((0, 90), (1, 60))]
 PARTITION = Partition(
-    np.random.default_rng(0).permutation(90)[:56],
-    np.arange(0),
-    np.arange(0),
-    np.random.default_rng(1).permutation(60),
-    key="",
+    ORDERS[0][:56], np.arange(0), np.arange(0), ORDERS[1], "", Permutation("digits", ORDERS[0], "seed 0", None)
 )
 
 
@@ -243,3 +240,13 @@ def test_pairs_of_verdicts_share_their_resamples():
 
 def raw_only(bank):
     return replace(bank, members=bank.members[:, -1:], non_members=bank.non_members[:, -1:])
+
+
+def test_rates_are_below_the_limit_as_published_and_at_most_the_limit_where_held_out():
+    """One false positive among 1,000 non-members is an FPR of exactly 0.1 %, and the other way round for the FNR."""
+    scores = np.concatenate([np.full(999, 5.0), [0.0], [6.0], np.full(999, 1.0)])
+    member = np.arange(2000) < 1000
+    once = protocols.metrics.Bootstrap.once(member)
+    for protocol, expected in ((HELD_OUT, 0.999), (PUBLISHED, 0.0)):
+        row = protocols.Judged(protocol, protocols.Scored(scores, member), once).measured
+        assert row["tpr_at_fpr"]["0.001"] == row["tnr_at_fnr"]["0.001"] == expected
