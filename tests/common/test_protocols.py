@@ -250,3 +250,14 @@ def test_rates_are_below_the_limit_as_published_and_at_most_the_limit_where_held
     for protocol, expected in ((HELD_OUT, 0.999), (PUBLISHED, 0.0)):
         row = protocols.Judged(protocol, protocols.Scored(scores, member), once).measured
         assert row["tpr_at_fpr"]["0.001"] == row["tnr_at_fnr"]["0.001"] == expected
+
+
+def test_every_attack_has_the_resamples_of_the_samples_it_is_judged_on():
+    _, pair, _ = run(PUBLISHED)
+    Bootstrap = protocols.metrics.Bootstrap
+    member = np.arange(24) < 12
+    known, target = (Bootstrap.draw(member, resamples=100, seed=3, name=name) for name in (("fitting",), ()))
+    counts = {"nn": target.member_counts, "loss": np.hstack([known.member_counts, target.member_counts])}
+    for name, expected in counts.items():
+        for verdict in (pair.without, pair.fenced):
+            assert np.array_equal(verdict.attacks[name].bootstrap.member_counts, expected)
