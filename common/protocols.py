@@ -2,10 +2,14 @@
 
 A protocol says which samples tune the interval, fit the attacks and are scored, and how the scores become numbers. The
 published one computes what the paper's code computes, and each of its departures from good practice is a switch of its
-own, so that what it is worth can be measured (see departures.py). Its interval is searched as in ``HELD_OUT``, on other
-samples: an interval that leaves no known member among the non-members, whose distance is not a number, is taken by
-neither. Two slips of the published code are repaired: its NN attack calls members 0, so that TPR and TNR change
-places, and an answer with p_y = 0 gets the loss of the best member, where here it has a loss without bound.
+own, so that what it is worth can be measured (see departures.py). Both search the interval by
+``diffence.tune_interval``, on other samples, so the published protocol keeps to our search where the published code
+differs: an interval that leaves no known member among the non-members, whose distance is not a number, is never taken;
+the grid has 21 points, where rounding gives the published code 21 or 22; phi and the scores are computed from logits
+in float64 and do not saturate; scenario 3 accepts the first candidate that keeps the label.
+
+Two slips of the published code are repaired: its NN attack calls members 0, so that TPR and TNR change places; and an
+answer with p_y = 0, whose loss is infinite, gets the score of the most certain member, where here it gets the least.
 """
 
 from collections.abc import Callable

@@ -193,3 +193,13 @@ def test_a_scenario_is_a_whole_number(scenario):
 def test_the_published_settings_of_every_defence_load_and_choose_no_checkpoint_on_validation(dataset, name):
     path = REPOSITORY / dataset / "configs" / "published" / f"{name}.yaml"
     assert config.load(path, DEFENSES[name].config).checkpoint_selection in ("test", "last")
+
+
+@pytest.mark.parametrize(("noising", "there"), [("ddpm", True), ("published", True), ("DDPM", False), (None, False)])
+def test_the_noisings_are_two(noising, there):
+    content = {"num_candidates": 1, "step": 1, "noising": noising, "group_size": 1, "scenario": 1}
+    if there:
+        assert config.parse(content, config.DiffenceConfig, source="a.yaml").noising == noising
+    else:
+        with pytest.raises(UserError, match="noising"):
+            config.parse(content, config.DiffenceConfig, source="a.yaml")
