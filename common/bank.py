@@ -43,6 +43,11 @@ class Bank:
         raw = torch.cat([diffence.select(part, interval) == part.shape[1] - 1 for part in parts])
         return float(raw.double().mean())
 
+    def passes_per_query(self, interval: Interval) -> float:
+        """Mean number of reconstructions that a fenced answer needs."""
+        parts = [self.members, self.non_members]
+        return float(torch.cat([diffence.passes_needed(part, interval) for part in parts]).double().mean())
+
 
 def _answer(candidates: torch.Tensor, interval: Interval | None) -> torch.Tensor:
     if interval is None:

@@ -86,6 +86,12 @@ def _select(keepers: torch.Tensor, interval: Interval) -> torch.Tensor:
     return first.where(inside.any(dim=1), distance.argmin(dim=1))
 
 
+def passes_needed(candidates: torch.Tensor, interval: Interval) -> torch.Tensor:
+    """Reconstructions that the choice needs, drawn in order: up to the first accepted one, or all N; int64 [B]."""
+    accepted = _inside(_phi_of_keepers(candidates)[:, :-1], interval)
+    return torch.where(accepted.any(dim=1), accepted.byte().argmax(dim=1) + 1, accepted.shape[1])
+
+
 def _waiting(candidates: torch.Tensor, rows: Sequence[int], until: Interval | None) -> list[int]:
     """Those of the rows that need more candidates: some are missing, and none drawn so far is accepted."""
     drawn = candidates[list(rows)][:, :-1]

@@ -31,6 +31,8 @@ from common.experiment import Experiment
 from common.paths import DatasetFolder
 from common.protocols import HELD_OUT, PUBLISHED, Drawn, Pair, Protocol
 
+BANK_FORMAT = 2  # raised when the same inputs come to give other logits, so that no older bank is taken for a new one
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -208,6 +210,7 @@ def bank_store(experiment: Experiment, settings: Settings, defended: Defended) -
     """The bank of this classifier behind this fence, in a folder named by everything its logits depend on."""
     *files, _ = _input_files(experiment, settings)
     key = {
+        "format": BANK_FORMAT,
         "files": [storage.file_sha256(file) for file in files],
         "partition": experiment.partition.key,
         "classifier": experiment.classifier_config.model_dump()[settings.model],
@@ -228,19 +231,21 @@ def fence_for(
     scenario: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    precision: str = "fp32",
     diffusion: Path | str | None = None,
 ) -> Diffence:
     """A dataset folder's Diffence round any classifier of its images, its interval tuned on the tuning role.
 
     classifier: images [B, C, H, W] in [0, 1] on ``device`` -> logits [B, K], trained on the folder's members
     scenario:   as in ``diffence.tune_interval``; the default is that of configs/diffence.yaml
+    precision:  of the diffusion model, fp32 or bf16
     diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
                 diffusers' format
 
     Raises UserError where partition or diffusion model are missing.
     """
     given = None if diffusion is None else Path(diffusion)
-    experiment = Experiment.at(DatasetFolder(root), seed=seed, device=device, diffusion=given)
+    experiment = Experiment.at(DatasetFolder(root), seed=seed, device=device, precision=precision, diffusion=given)
     folder = experiment.folder
     settings = config.load(folder.config("diffence"), config.DiffenceConfig)
     protocol = config.load(folder.config("evaluation"), config.EvaluationConfig)

@@ -21,7 +21,10 @@ def fence(
     scenario: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    precision: str = "fp32",
     diffusion: Path | str | None = None,
 ) -> Diffence:
     """Put the fence round a classifier that is on ``device``; see ``common.evaluation.fence_for``."""
-    return fence_for(FOLDER, classifier, scenario=scenario, seed=seed, device=device, diffusion=diffusion)
+    return fence_for(
+        FOLDER, classifier, scenario=scenario, seed=seed, device=device, precision=precision, diffusion=diffusion
+    )

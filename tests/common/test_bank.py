@@ -98,6 +98,8 @@ def test_lazy_banks_answer_as_full_ones(store, tmp_path):
     assert np.array_equal(lazy.answers(interval).logits, full.answers(interval).logits)
     assert np.array_equal(lazy.answers(None).logits, full.answers(None).logits)
     assert lazy.raw_answer_rate(interval) == full.raw_answer_rate(interval)
+    drawn = torch.cat([lazy.members, lazy.non_members])[:, :-1, 0].isfinite().sum(dim=1)  # one at a time in this test
+    assert full.passes_per_query(interval) == lazy.passes_per_query(interval) == float(drawn.double().mean())
     expected = take(full.members, select(full.members, interval))
     assert np.array_equal(full.answers(interval).logits[:30], expected.double().numpy())
 

@@ -396,6 +396,7 @@ def test_one_at_a_time_no_candidate_is_drawn_after_the_accepted_one(fence):
             j for j, c in enumerate(candidates[:-1]) if c.argmax() == label and -0.4 <= diffence.phi(c).item() <= 0.4
         ]
         assert drawn == (accepted[0] + 1 if accepted else 5)
+    assert diffence.passes_needed(full, interval).tolist() == (~lazy[:, :-1, 0].isnan()).sum(dim=1).tolist()
 
 
 def test_what_is_known_is_not_drawn_again(fence, denoiser):
