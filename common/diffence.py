@@ -89,7 +89,8 @@ def _select(keepers: torch.Tensor, interval: Interval) -> torch.Tensor:
 def passes_needed(candidates: torch.Tensor, interval: Interval) -> torch.Tensor:
     """Reconstructions that the choice needs, drawn in order: up to the first accepted one, or all N; int64 [B]."""
     accepted = _inside(_phi_of_keepers(candidates)[:, :-1], interval)
-    return torch.where(accepted.any(dim=1), accepted.byte().argmax(dim=1) + 1, accepted.shape[1])
+    refused_before = (accepted.cumsum(dim=1) == 0).sum(dim=1)
+    return (refused_before + 1).clamp(max=accepted.shape[1])
 
 
 def _waiting(candidates: torch.Tensor, rows: Sequence[int], until: Interval | None) -> list[int]:
