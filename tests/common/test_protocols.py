@@ -229,17 +229,18 @@ def test_the_reduction_is_a_share_of_what_there_was_with_the_spread_of_the_resam
 
 
 def test_pairs_of_verdicts_share_their_resamples():
-    """Without a fence there is no difference at all, so its interval has no width."""
+    """Where every reconstruction is answered as the raw image there is no difference, so its interval has no width."""
     drawn, _, _ = run(PUBLISHED)
-    nothing = replace(drawn, interval=Interval(-1e9, 1e9), banks={role: raw_only(b) for role, b in drawn.banks.items()})
-    pair = protocols.judge(nothing, CONFIG, seed=3)
+    alike = {role: all_as_raw(bank) for role, bank in drawn.banks.items()}
+    pair = protocols.judge(replace(drawn, interval=Interval(-1e9, 1e9), banks=alike), CONFIG, seed=3)
     for name in pair.without.attacks:
         assert pair.auc_difference(name) == protocols.Difference(0.0, (0.0, 0.0))
     assert str(pair.best_difference()) == "+0.000 [+0.000, +0.000]"
 
 
-def raw_only(bank):
-    return replace(bank, members=bank.members[:, -1:], non_members=bank.non_members[:, -1:])
+def all_as_raw(bank):
+    members, non_members = (part[:, -1:].expand_as(part) for part in (bank.members, bank.non_members))
+    return replace(bank, members=members, non_members=non_members)
 
 
 def test_rates_are_below_the_limit_as_published_and_at_most_the_limit_where_held_out():
