@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional as F
 
 from common import rng
-from common.attacks import metrics
 from common.attacks.neural import AttackNet
 from common.diffusion import Denoiser
 
@@ -76,12 +76,12 @@ def nn_attack(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            metrics.auc(estimate.detach().double().numpy(), member[batch.numpy()])
+            roc_auc_score(member[batch.numpy()], estimate.detach().numpy())
         with torch.no_grad():
             estimates = [
                 net(*(feature[part] for feature in test)) for part in torch.arange(len(test_member)).split(128)
             ]
-        best = max(best, metrics.auc(torch.cat(estimates).double().numpy(), test_member))
+        best = max(best, float(roc_auc_score(test_member, torch.cat(estimates).numpy())))
     return best
 
 
