@@ -6,6 +6,7 @@ group that is there is read and not computed. Intervals, answers, attacks and st
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from common import diffence, distributed, storage
 from common.attacks.answers import Answers
 from common.datasets import to_float
 from common.diffence import Diffence, Interval
+from common.errors import UserError
 from common.experiment import Experiment
 from common.partition import Role
 
@@ -43,10 +45,10 @@ class Bank:
         raw = torch.cat([diffence.select(part, interval) == part.shape[1] - 1 for part in parts])
         return float(raw.double().mean())
 
-    def passes_per_query(self, interval: Interval) -> float:
+    def reconstructions_per_query(self, interval: Interval) -> float:
         """Mean number of reconstructions that a fenced answer needs."""
         parts = [self.members, self.non_members]
-        return float(torch.cat([diffence.passes_needed(part, interval) for part in parts]).double().mean())
+        return float(torch.cat([diffence.reconstructions_needed(part, interval) for part in parts]).double().mean())
 
 
 def _answer(candidates: torch.Tensor, interval: Interval | None) -> torch.Tensor:
@@ -88,12 +90,19 @@ class BankStore:
         ]
         share = [*groups[0], *groups[1]][distributed.share()]
         total = sum(len(group.rows) for group in share)
-        with tqdm(total=total, unit="sample", desc=desc, disable=not distributed.is_first()) as bar:
+        with self._alone(), tqdm(total=total, unit="sample", desc=desc, disable=not distributed.is_first()) as bar:
             for group in share:
                 self._fill(group, until, bar)
-        distributed.barrier()
-        logits = [torch.cat([self._read(group)[group.rows] for group in kind]) for kind in groups]
+            distributed.barrier()
+        logits = [torch.cat([self._drawn(group, until) for group in kind]) for kind in groups]
         return Bank(logits[0], logits[1], members.labels.cpu(), non_members.labels.cpu())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within the block no other evaluation writes to the bank; it waits for its turn."""
+        with storage.locked(self.folder / "lock") if distributed.is_first() else nullcontext():
+            distributed.barrier()  # until the first process has the bank for all
+            yield
 
     def _groups(self, name: str, among: np.ndarray, chosen: np.ndarray, images: torch.Tensor) -> Iterator[_Group]:
         """The groups of a list that hold the chosen ones, which stand in it in this order, with their images."""
@@ -116,12 +125,20 @@ class BankStore:
             stored[group.rows] = drawn
             storage.write_array(group.path, stored.numpy())
 
+    def _drawn(self, group: _Group, until: Interval | None) -> torch.Tensor:
+        """The role's part of a group that has been filled. Raises UserError where that cannot be read back."""
+        drawn = self._read(group)[group.rows]
+        if diffence.unsettled(drawn, range(len(drawn)), until) or drawn[:, -1].isnan().any():
+            raise UserError(f"{group.path} cannot be read back as it was written: run the same command again")
+        return drawn
+
     def _read(self, group: _Group) -> torch.Tensor:
         """What a group's file holds; nothing but NaN where it is missing or not what it should be."""
         shape = (group.size, self.fenced.num_candidates + 1, self.experiment.spec.num_classes)
         try:
-            stored = np.load(group.path, allow_pickle=False)
-        except (ValueError, OSError, EOFError):
+            with group.path.open("rb") as file:
+                stored = np.lib.format.read_array(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError, MemoryError):
             stored = None
         if stored is None or stored.shape != shape or stored.dtype != np.float32 or not _is_drawn_in_order(stored):
             return torch.full(shape, math.nan)

@@ -80,6 +80,7 @@ def _train_ddpm(folder: DatasetFolder, options: argparse.Namespace) -> None:
     experiment = _experiment(folder, options)
     settings = experiment.ddpm_config
     fence = config.load(folder.config("diffence"), config.DiffenceConfig)
+    ddpm_training.require_possible(settings, image_size=experiment.spec.image_size)
     job = Job(folder.ddpm, experiment.made_from(ddpm=settings.model_dump()))
     done = is_done(job)
     distributed.barrier()  # until every process has seen what is there
@@ -130,6 +131,8 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     settings = config.load(settings_file, defense.config)
     if defense.fp32_only and (options.compile or options.precision != "fp32"):
         raise UserError(f"--defense {options.defense} trains without --compile and with --precision fp32 only")
+    if distributed.world_size() > 1 and not defense.shares_work:
+        raise UserError(f"--defense {options.defense} is trained by one process: leave --nproc away")
     part = experiment.partition
     if settings.checkpoint_selection == "validation" and len(part.validation) == 0:
         raise UserError(
@@ -142,7 +145,7 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
     job = _classifier_job(experiment, options, settings, undefended if defense.needs_undefended else None)
     done = is_done(job)
     distributed.barrier()  # until every process has seen what is there
-    if done or not (distributed.is_first() or defense.shares_work):
+    if done:
         return
 
     def new_classifier(seed: int) -> Classifier:
@@ -325,7 +328,9 @@ def _add_speed(parser: argparse.ArgumentParser, network: str) -> None:
     parser.add_argument(
         "--precision", choices=devices.PRECISIONS, default="fp32", help=f"of {network}'s products (default: fp32)"
     )
-    parser.add_argument("--compile", action="store_true", help=f"compile {network} (needs a C++ compiler)")
+    parser.add_argument(
+        "--compile", action="store_true", help=f"compile {network} (needs a C++ compiler; rounds differently)"
+    )
     parser.add_argument(
         "--nproc", type=_positive, default=1, help="processes on this machine that share the work (default: 1)"
     )

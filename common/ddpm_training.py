@@ -31,11 +31,6 @@ def train(
 ) -> None:
     """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch."""
     recipe = config.training
-    if recipe.batch_size % distributed.world_size():
-        raise UserError(
-            f"configs/ddpm.yaml: batch_size {recipe.batch_size} cannot be shared evenly by "
-            f"{distributed.world_size()} processes"
-        )
     unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
     parallel = distributed.data_parallel(accelerate(unet, compile=compile))
     ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
@@ -68,8 +63,16 @@ def train(
     )
 
 
-def new_unet(config: DDPMConfig, *, channels: int, image_size: int, seed: int) -> UNet:
+def require_possible(config: DDPMConfig, *, image_size: int) -> None:
+    """Raise UserError where the images are too small for the network, or a batch cannot be shared by the processes."""
     _require_halvings(config.unet, image_size=image_size, source="configs/ddpm.yaml")
+    batch_size, processes = config.training.batch_size, distributed.world_size()
+    if batch_size % processes:
+        raise UserError(f"configs/ddpm.yaml: batch_size {batch_size} cannot be shared evenly by {processes} processes")
+
+
+def new_unet(config: DDPMConfig, *, channels: int, image_size: int, seed: int) -> UNet:
+    require_possible(config, image_size=image_size)
     with rng.global_draws(seed, "unet"):
         return UNet(config.unet, channels=channels, num_steps=config.schedule.T)
 

@@ -24,7 +24,12 @@ def resolve(name: str) -> torch.device:
         raise UserError(f"unknown device {name!r}: choose from {', '.join(CHOICES)}")
     if not available[name]:
         raise UserError(f"--device {name}: this machine has no usable {name} device; use --device auto or cpu")
-    return torch.device(name, distributed.local_rank()) if name == "cuda" else torch.device(name)
+    if name != "cuda":
+        return torch.device(name)
+    number, there = distributed.local_rank(), torch.cuda.device_count()
+    if number >= there:
+        raise UserError(f"process {number + 1} of this machine has no GPU, there are {there}: use fewer (--nproc)")
+    return torch.device(name, number)
 
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -56,6 +61,7 @@ def pass_size(device: torch.device, *, pixels: int) -> PassSize:
     if device.type != "cuda":
         return PassSize(least, least)
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept for the next pass
     return PassSize(least, max(least, min(1024, free // 2 // (pixels * BYTES_PER_PIXEL)) // least * least))
 
 

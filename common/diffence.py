@@ -86,20 +86,20 @@ def _select(keepers: torch.Tensor, interval: Interval) -> torch.Tensor:
     return first.where(inside.any(dim=1), distance.argmin(dim=1))
 
 
-def passes_needed(candidates: torch.Tensor, interval: Interval) -> torch.Tensor:
+def reconstructions_needed(candidates: torch.Tensor, interval: Interval) -> torch.Tensor:
     """Reconstructions that the choice needs, drawn in order: up to the first accepted one, or all N; int64 [B]."""
     accepted = _inside(_phi_of_keepers(candidates)[:, :-1], interval)
     refused_before = (accepted.cumsum(dim=1) == 0).sum(dim=1)
     return (refused_before + 1).clamp(max=accepted.shape[1])
 
 
-def _waiting(candidates: torch.Tensor, rows: Sequence[int], until: Interval | None) -> list[int]:
+def unsettled(candidates: torch.Tensor, rows: Sequence[int], until: Interval | None) -> list[int]:
     """Those of the rows that need more candidates: some are missing, and none drawn so far is accepted."""
     drawn = candidates[list(rows)][:, :-1]
-    waiting = drawn[:, :, 0].isnan().any(dim=1)
+    more = drawn[:, :, 0].isnan().any(dim=1)
     if until is not None:
-        waiting &= ~_inside(_phi_of_keepers(candidates[list(rows)])[:, :-1], until).any(dim=1)
-    return [row for row, more in zip(rows, waiting.tolist(), strict=True) if more]
+        more &= ~_inside(_phi_of_keepers(candidates[list(rows)])[:, :-1], until).any(dim=1)
+    return [row for row, open_ in zip(rows, more.tolist(), strict=True) if open_]
 
 
 def _next_draws(candidates: torch.Tensor, waiting: list[int], *, room: int) -> tuple[list[int], list[int]]:
@@ -126,14 +126,16 @@ def tune_interval(members: torch.Tensor, non_members: torch.Tensor, *, scenario:
     their phi. 3, neither: no selection is possible, and the first candidate that keeps the label answers.
     Everywhere phi is that of the candidates that keep the label, the raw one included.
 
-    Raises UserError where the known samples allow no choice.
+    Raises UserError where the known samples allow no choice, and ValueError where their candidates were not all drawn.
     """
     if scenario == 3:
         return EVERYWHERE
+    _require_drawn(members)
     known = _phi_of_keepers(members)
     least = float(known.nan_to_num(nan=math.inf).min())
     if scenario == 2:
-        return Interval(least, float(known.nanmean()))
+        return Interval(least, max(least, float(known.nanmean())))  # equal values have a mean that rounding lowers
+    _require_drawn(non_members)
     others = _phi_of_keepers(non_members)
     greatest = float(others.nan_to_num(nan=-math.inf).max())
     if least < greatest:
@@ -148,6 +150,11 @@ def tune_interval(members: torch.Tensor, non_members: torch.Tensor, *, scenario:
         "no interval makes the known members and non-members look alike at all: their confidences "
         "do not overlap. Give more known samples (--num-sample) or use --scenario 2"
     )
+
+
+def _require_drawn(candidates: torch.Tensor) -> None:
+    if candidates.isnan().any():
+        raise ValueError("the interval depends on all candidates, and some were not drawn")
 
 
 def _pairs(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +219,7 @@ class Diffence(nn.Module):
     """A classifier of images in [0, 1] behind the fence: forward(x [B, C, H, W]) -> logits [B, K].
 
     The argmax is the classifier's own for every input. The answer to an image depends on the image and the seed
-    alone, so asking again gives an attacker nothing. Keep the seed secret in a deployment.
+    alone (on a GPU but for rounding), so asking again gives an attacker nothing. Keep the seed secret in a deployment.
 
     classifier:      images [B, C, H, W] in [0, 1] -> logits [B, K]; any module or function
     denoiser:        the diffusion model with its schedule
@@ -290,14 +297,14 @@ class Diffence(nn.Module):
         )
         candidates = self._with_raw(x, known, size)
         keys = [rng.sample_key(image) for image in x]
-        waiting = _waiting(candidates, range(len(x)), until)
+        waiting = unsettled(candidates, range(len(x)), until)
         tick(len(x) - len(waiting))
         while waiting:
             # room that is left beside each waiting image's next candidate is filled by the ones after it
             rows, places = _next_draws(candidates, waiting, room=size.room(len(waiting)))
             candidates[rows, places] = self._reconstruct(x, keys, rows, places, size)
             touched = set(rows)
-            done = touched.difference(_waiting(candidates, sorted(touched), until))
+            done = touched.difference(unsettled(candidates, sorted(touched), until))
             waiting = [row for row in waiting if row not in done]
             tick(len(done))
         return candidates

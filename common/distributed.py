@@ -4,6 +4,7 @@ They share the file system: what one writes the others read after a ``barrier``.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,6 +13,8 @@ from typing import TypeVar, cast
 import torch
 from torch import distributed as dist
 from torch import nn
+
+from common.errors import UserError
 
 Content = TypeVar("Content")
 
@@ -56,14 +59,14 @@ def processes() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield
+        barrier()  # or torchrun would soon take those that have nothing left to do for lost
     finally:
         dist.destroy_process_group()
 
 
 def barrier() -> None:
-    """Wait until every process is here."""
-    if world_size() > 1:
-        dist.all_reduce(torch.zeros(1))  # on the CPU, whatever the backend of the device
+    """Wait until every process is here. Raises UserError where one of them has stopped."""
+    mean(0.0)
 
 
 def gather(content: Content) -> list[Content]:
@@ -71,7 +74,8 @@ def gather(content: Content) -> list[Content]:
     if world_size() == 1:
         return [content]
     contents: list[Content | None] = [None] * world_size()
-    dist.all_gather_object(contents, content)
+    with _complete():
+        dist.all_gather_object(contents, content)
     return cast(list[Content], contents)
 
 
@@ -84,9 +88,18 @@ def mean(value: float) -> float:
     """The mean of the processes' values, the same in each of them."""
     if world_size() == 1:
         return value
-    total = torch.tensor([value], dtype=torch.float64)
-    dist.all_reduce(total)
+    total = torch.tensor([value], dtype=torch.float64)  # on the CPU, whatever the device is
+    with _complete():
+        dist.all_reduce(total)
     return float(total) / world_size()
+
+
+@contextmanager
+def _complete() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the connection to one that has stopped
+        raise UserError("another process has stopped; it has said why") from error
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
@@ -96,12 +109,17 @@ def data_parallel(module: nn.Module) -> nn.Module:
 
 def launch(nproc: int, program: Sequence[str], *, module: bool = False) -> int:
     """Run a Python script, or a module, with its arguments in so many processes on this machine; its exit status."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import get_args_parser, run
 
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // nproc)))  # torchrun's own is 1
     options = ["--standalone", f"--nproc-per-node={nproc}", *(["--module"] if module else [])]
     try:
         run(get_args_parser().parse_args([*options, "--", *program]))
     except ChildFailedError as error:  # the process itself has said what went wrong
         return max(failure.exitcode for failure in error.failures.values())
+    except SignalException as error:
+        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+        return 128 + error.sigval
     return 0

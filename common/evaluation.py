@@ -219,6 +219,8 @@ def bank_store(experiment: Experiment, settings: Settings, defended: Defended) -
         "seed": experiment.seed,
         "device": experiment.device.type,
         "precision": experiment.precision,
+        "compile": experiment.compile,
+        "torch": torch.__version__,
     }
     fenced = build_fence(experiment, defended.classifier, settings.fence)
     return BankStore(experiment, fenced, experiment.folder.banks / storage.digest(key), settings.fence.group_size)

@@ -154,7 +154,7 @@ class Verdict:
     accuracy: dict[str, float]  # "train": of members, which are training samples, "test": of non-members
     label_agreement: float
     raw_answer_rate: float
-    passes_per_query: float  # of the diffusion model, where candidates are drawn until one is accepted
+    reconstructions_per_query: float  # of the diffusion model, where candidates are drawn until one is accepted
 
     @cached_property
     def measurements(self) -> dict[str, dict[str, Any]]:
@@ -280,7 +280,7 @@ def _judge(
         accuracy=_accuracy(banks[protocol.accuracy_on].answers(interval)),
         label_agreement=float((test.logits.argmax(axis=1) == raw_labels).mean()),
         raw_answer_rate=1.0 if interval is None else banks[protocol.test].raw_answer_rate(interval),
-        passes_per_query=0.0 if interval is None else banks[protocol.test].passes_per_query(interval),
+        reconstructions_per_query=0.0 if interval is None else banks[protocol.test].reconstructions_per_query(interval),
     )
 
 

@@ -68,7 +68,7 @@ def _service(verdict: Verdict) -> dict[str, Any]:
         "accuracy": verdict.accuracy,
         "label_agreement": verdict.label_agreement,
         "raw_answer_rate": verdict.raw_answer_rate,
-        "passes_per_query": verdict.passes_per_query,
+        "reconstructions_per_query": verdict.reconstructions_per_query,
     }
 
 
@@ -127,7 +127,8 @@ def _service_rows(pair: Pair) -> list[str]:
         + "".join(f"{v.accuracy['train']:.4f} / {v.accuracy['test']:.4f}{'':<25}" for v in (without, fenced)),
         f"{'same label as raw':<28}{without.label_agreement:<42.4f}{fenced.label_agreement:<42.4f}",
         f"{'answered by raw logits':<28}{without.raw_answer_rate:<42.4f}{fenced.raw_answer_rate:<42.4f}",
-        f"{'passes per query':<28}{without.passes_per_query:<42.2f}{fenced.passes_per_query:<42.2f}",
+        f"{'reconstructions per query':<28}"
+        + "".join(f"{v.reconstructions_per_query:<42.2f}" for v in (without, fenced)),
     ]
 
 

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and checkpoints that are read without running anything in them."""
 
+import fcntl
 import hashlib
 import io
 import json
@@ -39,6 +40,22 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Within the block no other process is in a block of the same path; this one waits for its turn.
+
+    The system lets go of the lock when a process ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that has {path}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_with(path: Path, write: Callable[[io.BytesIO], Any]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from common import distributed
 from common.datasets import SPECS
 from common.defenses import DEFENSES
+from common.device import PRECISIONS
 from common.evaluation import training_command
 from common.models import MODELS
 from common.paths import REPOSITORY, DatasetFolder
@@ -25,6 +26,7 @@ class Step:
 
     folder: DatasetFolder
     command: tuple[str, ...]
+    any_precision: bool = False  # whether it takes another than fp32
 
     def __str__(self) -> str:
         return " ".join(self.command)
@@ -37,18 +39,19 @@ def stages(folders: list[DatasetFolder], defenses: list[str], models: list[str])
     for folder in folders:
         if not folder.partition.is_file():
             result[0].append(Step(folder, ("data_partition.py",)))
-        result[1].append(Step(folder, ("train_ddpm.py",)))
+        result[1].append(Step(folder, ("train_ddpm.py",), any_precision=True))
         for model in models:
             for defense in sorted(needed | set(defenses), key=list(DEFENSES).index):
                 stage = 2 if DEFENSES[defense].needs_undefended else 1
-                result[stage].append(Step(folder, tuple(training_command(defense, model).split()[1:])))
+                command = tuple(training_command(defense, model).split()[1:])
+                result[stage].append(Step(folder, command, any_precision=not DEFENSES[defense].fp32_only))
     return result
 
 
-def run_step(step: Step, options: list[str]) -> tuple[str, float]:
+def run_step(step: Step, options: list[str], *, precision: str) -> tuple[str, float]:
     """Run a command, showing its output and keeping a log of it; its outcome ("ok", or "exit 1") and seconds."""
     folder = step.folder
-    command = [sys.executable, *step.command, *options]
+    command = [sys.executable, *step.command, *options, *(["--precision", precision] if step.any_precision else [])]
     shown = f"python {' '.join(command[1:])}"
     print(f"\n[{folder.name}] {shown}", flush=True)
     log = folder.train_log(str(step))
@@ -73,24 +76,25 @@ Row = tuple[str, str, str, float]
 """Dataset, command, outcome, seconds."""
 
 
-def run_stage(steps: list[Step], options: list[str], *, keep_going: bool) -> list[Row]:
-    """This process's share of a stage, up to its first failure; the rows of all processes."""
+def run_stage(steps: list[Step], options: list[str], *, precision: str, keep_going: bool) -> list[Row]:
+    """This process's share of a stage, up to a failure in the share; the rows of all processes."""
     rows: list[Row] = []
     for step in steps[distributed.share()]:
-        outcome, seconds = run_step(step, options)
+        outcome, seconds = run_step(step, options, precision=precision)
         rows.append((step.folder.name, str(step), outcome, seconds))
         if outcome != "ok" and not keep_going:
             break
     return [row for share in distributed.gather(rows) for row in share]
 
 
-def run_all(stages: list[list[Step]], options: list[str], *, keep_going: bool) -> list[Row]:
-    """Stage after stage, up to the first failure unless told to keep going."""
+def run_all(stages: list[list[Step]], options: list[str], *, precision: str, keep_going: bool) -> list[Row]:
+    """Stage after stage, up to the first with a failure unless told to keep going."""
     rows: list[Row] = []
     for stage in stages:
         # without its partition nothing of a dataset can be trained
         lost = {name for name, step, outcome, _ in rows if outcome != "ok" and step == "data_partition.py"}
-        rows += run_stage([s for s in stage if s.folder.name not in lost], options, keep_going=keep_going)
+        left = [step for step in stage if step.folder.name not in lost]
+        rows += run_stage(left, options, precision=precision, keep_going=keep_going)
         if not keep_going and any(outcome != "ok" for _, _, outcome, _ in rows):
             break
     return rows
@@ -106,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--keep-going", action="store_true", help="after a failure, go on with what does not need it")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks, where they allow it")
     parser.add_argument("--nproc", type=int, default=1, help="processes that share the models out (default: 1)")
     options = parser.parse_args(argv)
     if options.nproc > 1 and distributed.world_size() == 1:
@@ -117,7 +122,12 @@ def main(argv: list[str] | None = None) -> int:
         options.model or ["resnet"],
     )
     with distributed.processes():
-        rows = run_all(steps, ["--seed", options.seed, "--device", options.device], keep_going=options.keep_going)
+        rows = run_all(
+            steps,
+            ["--seed", options.seed, "--device", options.device],
+            precision=options.precision,
+            keep_going=options.keep_going,
+        )
     lines = [f"{name:<10}{step:<60}{outcome:<10}{seconds:>6.0f} s" for name, step, outcome, seconds in rows]
     distributed.say("\n" + "\n".join(lines))
     return 0 if all(outcome == "ok" for _, _, outcome, _ in rows) else 1

@@ -18,6 +18,10 @@ def test_the_python_example_runs(trained: Path) -> None:
     assert done.stdout.startswith("Interval(lo=")
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@@" not in README
+
+
 def test_make_targets_in_the_readme_exist() -> None:
     targets = set(re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`make (\w+)`", README)) <= targets

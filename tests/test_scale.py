@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,10 +99,50 @@ def test_all_train_all_shares_the_models_out(trained: Path, tmp_path: Path) -> N
     assert summary.count(" ok ") == 6
 
 
-def test_what_one_process_says_is_wrong_ends_them_all(pair: tuple[Path, Path]) -> None:
-    _, two = pair
-    (two / "digits" / "diff_defense" / "diff_models" / "half.pt").unlink()
-    done = run(two, "digits/evaluate_MIAs", "bash", "evaluate_mia.sh", *EVALUATION, "--nproc", "2")
+def test_what_one_process_says_is_wrong_ends_them_all(trained: Path, tmp_path: Path) -> None:
+    """The second process finds its teacher damaged, and the first waits for it in vain."""
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    models = root / "digits" / "final-all-models" / "resnet"
+    for path in models.glob("selena*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    teacher = models / "selena.teachers" / "01.pth.tar"
+    teacher.parent.mkdir()
+    teacher.write_bytes(b"damaged")
+    done = run(root, "digits", "python", "train_defense.py", "--defense", "selena", "--nproc", "2")
     assert done.returncode == 1
-    assert "half.pt not found: make it with `python train_ddpm.py`" in done.stderr
-    assert not (two / "digits" / "evaluate_MIAs" / "results").exists()
+    assert "01.pth.tar: not a readable checkpoint" in done.stderr and "Traceback" not in done.stderr
+    assert not (models / "selena.pth.tar").exists()
+
+
+def test_several_processes_can_be_interrupted(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    miniature.shrink(root / "digits" / "configs" / "ddpm.yaml", {"training": {"total_steps": 20000}})
+    (root / "digits" / "diff_defense" / "diff_models" / "half.pt").unlink()
+    process = subprocess.Popen(
+        [sys.executable, "train_ddpm.py", "--nproc", "2"], cwd=root / "digits", stderr=subprocess.PIPE, text=True
+    )
+    progress = root / "digits" / "diff_defense" / "diff_models" / "half.pt.progress"
+    while not progress.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted: the same command goes on" in said and "Traceback" not in said
+
+
+def test_what_one_process_trains_takes_no_more(trained: Path) -> None:
+    done = run(trained, "digits", "python", "train_defense.py", "--defense", "hamp", "--nproc", "2")
+    assert done.returncode == 1 and "--defense hamp is trained by one process: leave --nproc away" in done.stderr
+
+
+def test_a_diffusion_model_whose_training_is_refused_stays_as_it_was(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    miniature.shrink(root / "digits" / "configs" / "ddpm.yaml", {"unet": {"ch_mult": [1, 1, 1, 1, 1]}})
+    before = files_below(root / "digits" / "diff_defense")
+    done = served.run(root, "digits", "train_ddpm.py")
+    assert done.returncode == 1 and "cannot be halved" in done.stderr
+    assert files_below(root / "digits" / "diff_defense") == before

@@ -91,7 +91,7 @@ def passes() -> list[Row]:
         keepers = diffence._phi_of_keepers(full)[:, :-1]
         fenced.interval = Interval(-100.0, _quantile_of_all(keepers[:, 0]))
         acceptance = diffence._inside(keepers, fenced.interval).double().mean()
-        needed = diffence.passes_needed(full, fenced.interval).double()
+        needed = diffence.reconstructions_needed(full, fenced.interval).double()
         asked = _rows_asked(fenced, x)
         assert torch.equal(fenced(x), diffence.take(full, diffence.select(full, fenced.interval)))
         rows.append(

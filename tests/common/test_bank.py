@@ -1,4 +1,6 @@
+import contextlib
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from common import bank
 from common.bank import BankStore
 from common.diffence import EVERYWHERE, Diffence, Interval, select, take
+from common.errors import UserError
 from common.partition import Partition, Permutation, Role
 from common.training import Labelled
 from tests.common.formula import images
@@ -99,7 +102,8 @@ def test_lazy_banks_answer_as_full_ones(store, tmp_path):
     assert np.array_equal(lazy.answers(None).logits, full.answers(None).logits)
     assert lazy.raw_answer_rate(interval) == full.raw_answer_rate(interval)
     drawn = torch.cat([lazy.members, lazy.non_members])[:, :-1, 0].isfinite().sum(dim=1)  # one at a time in this test
-    assert full.passes_per_query(interval) == lazy.passes_per_query(interval) == float(drawn.double().mean())
+    assert full.reconstructions_per_query(interval) == lazy.reconstructions_per_query(interval)
+    assert full.reconstructions_per_query(interval) == float(drawn.double().mean())
     expected = take(full.members, select(full.members, interval))
     assert np.array_equal(full.answers(interval).logits[:30], expected.double().numpy())
 
@@ -110,17 +114,21 @@ def test_two_processes_share_the_groups_and_read_what_one_wrote(store, tmp_path,
     parts = []
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(bank.distributed, "barrier", lambda: None)
+    both = BankStore(store.experiment, store.fenced, tmp_path / "both", group_size=8)
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
         before = store.fenced.denoiser.asked
-        both = BankStore(store.experiment, store.fenced, tmp_path / "both", group_size=8)
-        shared = both.bank(wanted, until=EVERYWHERE, desc="")
+        # without a barrier the first finds the second one's share missing
+        with pytest.raises(UserError) if rank == "0" else contextlib.nullcontext():
+            shared = both.bank(wanted, until=EVERYWHERE, desc="")
         parts.append(store.fenced.denoiser.asked - before)
     assert min(parts) > 0  # each did its share, and the second found the first one's
     assert np.array_equal(shared.answers(EVERYWHERE).logits, alone.answers(EVERYWHERE).logits)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "shape", "type", "hole", "infinite", "no raw", "object"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "shape", "type", "hole", "infinite", "no raw", "object", "zip", "huge"]
+)
 def test_a_group_that_is_not_what_it_should_be_is_drawn_again(store, damage):
     wanted = role(slice(0, 8), slice(0, 1))
     first = store.bank(wanted, until=None, desc="")
@@ -128,6 +136,12 @@ def test_a_group_that_is_not_what_it_should_be_is_drawn_again(store, damage):
     content = np.load(path)
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-5])
+    elif damage == "zip":
+        np.savez(path.with_suffix(".npz"), content)
+        path.with_suffix(".npz").rename(path)
+    elif damage == "huge":
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**60,)})
     else:
         bad = {"shape": content[:, :-1], "type": content.astype(np.float64), "object": np.array([{}])}.get(damage)
         if bad is None:
@@ -137,3 +151,26 @@ def test_a_group_that_is_not_what_it_should_be_is_drawn_again(store, damage):
         np.save(path, bad)
     again = store.bank(wanted, until=None, desc="")
     assert torch.equal(again.members, first.members)
+
+
+def test_a_bank_that_cannot_be_read_back_is_an_error_and_no_smaller_bank(store, monkeypatch):
+    wanted = role(slice(0, 8), slice(0, 1))
+    monkeypatch.setattr(bank.storage, "write_array", lambda path, array: path.parent.mkdir(exist_ok=True))
+    with pytest.raises(UserError, match=r"members-00000\.npy cannot be read back"):
+        store.bank(wanted, until=None, desc="")
+
+
+def test_a_second_evaluation_waits_for_its_turn(store):
+    wanted, order = role(slice(0, 8), slice(0, 1)), []
+
+    def second():
+        store.bank(wanted, until=None, desc="")
+        order.append("second")
+
+    with bank.storage.locked(store.folder / "lock"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(timeout=0.5)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ def machine(monkeypatch):
 
     def pretend(*, cuda, mps):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     return pretend
@@ -54,7 +57,9 @@ def test_passes_on_the_cpu_have_one_size_and_smaller_images_larger_passes():
 )
 def test_passes_on_a_gpu_are_what_half_of_its_free_memory_holds(monkeypatch, free, most):
     """64 MiB for each image of 32x32 pixels, in whole multiples of the least, and never less than it."""
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - 2**20, 2 * free))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 2**20)
     size = device.pass_size(torch.device("cuda"), pixels=32 * 32)
     assert size == (16, most)
 
@@ -88,3 +93,22 @@ def test_bf16_rounds_products_and_fp32_does_not():
         rounded = a @ b.T
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, rtol=2**-7, atol=0.0)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_a_compiled_network_gives_the_same_answers_to_rounding():
+    network = fill(nn.Sequential(nn.Conv2d(3, 16, 3), nn.SiLU(), nn.Conv2d(16, 4, 1))).eval()
+    x = images(2, 3, 8, 8)
+    with torch.no_grad():
+        before = network(x)
+        torch.testing.assert_close(device.accelerate(network, compile=True)(x), before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_process_without_a_gpu_of_its_own_is_told_so(machine, monkeypatch):
+    machine(cuda=True, mps=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device.resolve("cuda") == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match=r"process 3 of this machine has no GPU, there are 2: use fewer \(--nproc\)"):
+        device.resolve("auto")

@@ -228,6 +228,20 @@ def test_scenario_2_is_the_least_and_the_mean_phi_of_the_members_that_keep_their
     assert diffence.tune_interval(members, torch.empty(0, 3, 2), scenario=2) == pytest.approx((1.0, 5.0))
 
 
+def test_the_mean_of_equal_members_is_not_below_the_least():
+    members = torch.tensor([[confident(-0.40899056005747336)]] * 3)
+    lo, hi = diffence.tune_interval(members, members, scenario=2)
+    assert lo <= hi == pytest.approx(lo)
+
+
+@pytest.mark.parametrize("scenario", [1, 2])
+def test_an_interval_is_not_tuned_on_candidates_that_were_not_drawn(scenario):
+    members, others = known_samples(0, gap=2.5), known_samples(1, gap=1.0)
+    members[3, 1] = math.nan
+    with pytest.raises(ValueError, match="not drawn"):
+        diffence.tune_interval(members, others, scenario=scenario)
+
+
 def test_scenario_3_accepts_the_first_candidate_that_keeps_the_label():
     tuned = diffence.tune_interval(known_samples(0, gap=2), known_samples(1, gap=1), scenario=3)
     assert tuned == EVERYWHERE
@@ -396,7 +410,7 @@ def test_one_at_a_time_no_candidate_is_drawn_after_the_accepted_one(fence):
             j for j, c in enumerate(candidates[:-1]) if c.argmax() == label and -0.4 <= diffence.phi(c).item() <= 0.4
         ]
         assert drawn == (accepted[0] + 1 if accepted else 5)
-    assert diffence.passes_needed(full, interval).tolist() == (~lazy[:, :-1, 0].isnan()).sum(dim=1).tolist()
+    assert diffence.reconstructions_needed(full, interval).tolist() == (~lazy[:, :-1, 0].isnan()).sum(dim=1).tolist()
 
 
 def test_what_is_known_is_not_drawn_again(fence, denoiser):
