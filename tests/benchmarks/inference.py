@@ -25,7 +25,7 @@ def bank() -> list[Row]:
         fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
         here = seconds(lambda fenced=fenced: fenced.candidates(x), repeat=2, warm=False)
         rows.append(compared(f"full bank, N = {N}, {precision}", plain=plain_seconds, here=here, target=target))
-        rows.append(_share_of_peak(fenced, x, here, precision))
+        rows.append(_share_of_peak(fenced, x, precision))
     return rows
 
 
@@ -35,16 +35,17 @@ def _plain_seconds_per_image(classifier: models.Classifier, slow: models.Denoise
     return seconds(lambda: plain.candidates(classifier, slow, part, count=2), repeat=3) * N / 2 / plain.BATCH
 
 
-def _share_of_peak(fenced: Diffence, x: torch.Tensor, bank_seconds: float, precision: str) -> Row:
-    """The rate of all of a bank's products beside that of a large matrix product of the same type."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        fenced.denoiser.purify(x[:1], torch.zeros_like(x[:1]), step=plain.STEP)
-    work = counter.get_total_flops() * N * len(x)
+def _share_of_peak(fenced: Diffence, x: torch.Tensor, precision: str) -> Row:
+    """The rate of all products of a pass of the diffusion model beside that of a large matrix product of that type."""
+    noise = torch.zeros_like(x)
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            fenced.denoiser.purify(x, noise, step=plain.STEP)
+        rate = counter.get_total_flops() / seconds(lambda: fenced.denoiser.purify(x, noise, step=plain.STEP))
     size = 4096
     a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
     a = a.bfloat16() if precision == "bf16" else a
     peak = 2 * size**3 / seconds(lambda: a @ a)
-    rate = work / bank_seconds
     return Row(
         f"  rate of the diffusion model, GFLOP/s, beside a matrix product, {precision}",
         f"{peak / 1e9:.0f}",
