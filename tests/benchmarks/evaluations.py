@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,7 @@ SAMPLES = 6  # per role and kind
 FULL_SIZE: dict[str, dict[str, Any]] = {
     "classifier": {"resnet": {"width": 64, "blocks": [2, 2, 2, 2]}},
     "ddpm": {"unet": {"ch": 128, "ch_mult": [1, 2, 2, 2], "attn": [1], "num_res_blocks": 2}},
-    "diffence": {"num_candidates": 30, "group_size": SAMPLES},
+    "diffence": {"num_candidates": 30, "group_size": 2},
     "evaluation": {"num_sample": SAMPLES, "bootstrap": 1000, "nn_attack": {"epochs": 200, "decay_epoch": 100}},
 }
 
@@ -151,7 +150,9 @@ def _peak_of_bank(count: int) -> int:
         fenced = Diffence(lambda x: x.flatten(1)[:, :10], denoiser, num_candidates=N)
         store = BankStore(_Experiment(count), fenced, Path(temporary), group_size=50)  # type: ignore[arg-type]
         store.bank(Role(np.arange(count), np.arange(1)), until=None, desc="")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # not getrusage's: that begins with the peak of the process which started this one
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":
