@@ -248,7 +248,7 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument("-N", type=_positive, dest="num_candidates", help="reconstructions per image")
     parser.add_argument("-T", type=_positive, dest="step", help="diffusion step to which images are noised")
     parser.add_argument("--num-sample", type=_positive, help="members, and non-members, per role at most")
-    _add_speed(parser, "the diffusion model")
+    _add_speed(parser, "reconstructions")
     parser.add_argument(
         "--diffusion",
         type=Path,

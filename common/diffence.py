@@ -21,7 +21,7 @@ from torch import nn
 
 from common import rng
 from common.config import Noising
-from common.device import PassSize, move, pass_size
+from common.device import PassSize, autocast, move, pass_size
 from common.diffusion import Denoiser, last_step
 from common.errors import UserError
 
@@ -222,7 +222,7 @@ class Diffence(nn.Module):
     alone (on a GPU but for rounding), so asking again gives an attacker nothing. Keep the seed secret in a deployment.
 
     classifier:      images [B, C, H, W] in [0, 1] -> logits [B, K]; any module or function
-    denoiser:        the diffusion model with its schedule
+    denoiser:        the diffusion model with its schedule; its precision is that of classifying reconstructions too
     interval:        from ``tune_interval``; the default accepts the first candidate that keeps the label
     num_candidates:  N, reconstructions per image
     step:            T, the diffusion step to which images are noised
@@ -331,7 +331,8 @@ class Diffence(nn.Module):
         images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
         noise = move(noise.to(x.dtype), x.device)
         purified = self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
-        return self._classify(purified)[: len(rows)]
+        with autocast(x.device, self.denoiser.precision):  # x itself, whose label must be kept, is classified outside
+            return self._classify(purified)[: len(rows)]
 
     def _classify(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(images).cpu()

@@ -31,7 +31,7 @@ from common.experiment import Experiment
 from common.paths import DatasetFolder
 from common.protocols import HELD_OUT, PUBLISHED, Drawn, Pair, Protocol
 
-BANK_FORMAT = 2  # raised when the same inputs come to give other logits, so that no older bank is taken for a new one
+BANK_FORMAT = 3  # raised when the same inputs come to give other logits, so that no older bank is taken for a new one
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def fence_for(
 
     classifier: images [B, C, H, W] in [0, 1] on ``device`` -> logits [B, K], trained on the folder's members
     scenario:   as in ``diffence.tune_interval``; the default is that of configs/diffence.yaml
-    precision:  of the diffusion model, fp32 or bf16
+    precision:  of reconstructions, fp32 or bf16; the label comes from the classifier as it is
     diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
                 diffusers' format
 

@@ -2,8 +2,8 @@
 
 Members are the first samples of a permutation of the training set, the reference set the next ones, as in the
 published code; the first reference samples are kept for choosing checkpoints. Members and test set are each cut in
-half: the second halves are the targets of the final test, the quarters of the first halves serve the attacker and the
-defender. So the four roles (choosing the checkpoint, tuning the defence, fitting the attack, the final test) never
+half: the second halves are the targets of the final test, the quarters of the first halves serve the defender and the
+attacker. So the four roles (choosing the checkpoint, tuning the defence, fitting the attack, the final test) never
 share a sample.
 """
 
@@ -92,7 +92,7 @@ class Partition:
 def _quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
     half = len(indices) // 2
     quarter = half // 2
-    return {"attack_fit": indices[:quarter], "tuning": indices[quarter:half], "final_test": indices[half:]}
+    return {"tuning": indices[:quarter], "attack_fit": indices[quarter:half], "final_test": indices[half:]}
 
 
 def test_order(size: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from common import published, rng, storage, training
 from common.config import Positive, PositiveFloat, TrainingConfig
 from common.defenses.base import Defense, Task, with_clear_top
+from common.device import full_precision
 from common.errors import UserError
 from common.models.mlp import relu_stack
 from common.training import answer
@@ -227,7 +228,8 @@ class MemGuardOutput(nn.Module):
         if logits.shape[1] < 2:
             return logits
         z, order = logits.sort(dim=1, descending=True, stable=True)  # of equal logits the first class stays first
-        z, noisy, probability = protect(z, self.guess, self.config)
+        with full_precision(x.device):  # phase I is a walk of many small steps
+            z, noisy, probability = protect(z, self.guess, self.config)
         answers = noisy.where((self._draws(x) < probability)[:, None], z)
         return torch.empty_like(answers).scatter(1, order, answers)
 

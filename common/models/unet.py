@@ -12,6 +12,19 @@ from torch.nn import functional as F
 from common.config import UNetConfig
 
 GROUPS = 32
+FEW_PIXELS = 16 * 16
+
+
+class GroupNorm(nn.GroupNorm):
+    """Of 32 groups. Small bfloat16 images are normalised in float32, where torch is five times as fast on a CPU."""
+
+    def __init__(self, ch: int) -> None:
+        super().__init__(GROUPS, ch)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != torch.bfloat16 or x.shape[2:].numel() > FEW_PIXELS:
+            return super().forward(x)
+        return F.group_norm(x.float(), GROUPS, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
 
 
 class TimeEmbedding(nn.Module):
@@ -43,12 +56,34 @@ class DownSample(nn.Module):
 
 
 class UpSample(nn.Module):
+    """Twice the height and width by repeating pixels, then a 3x3 convolution: [B, C, H, W] -> [B, C, 2H, 2W].
+
+    The nine weights of a window meet only 2x2 different pixels; which weights share one depends on whether the window's
+    row and column are even or odd. So the sums of those weights, a 2x2 kernel for each of the four cases, give the same
+    numbers, but for rounding, with 4/9 of the products.
+    """
+
     def __init__(self, ch: int) -> None:
         super().__init__()
         self.main = nn.Conv2d(ch, ch, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.main(F.interpolate(x, scale_factor=2, mode="nearest"))
+        height, width = x.shape[2:]
+        x = F.pad(x, (1, 1, 1, 1))
+        rows = []
+        for top, tall in enumerate(_shared_weights(self.main.weight, dim=2)):
+            row = [
+                F.conv2d(x[:, :, top : top + height + 1, left : left + width + 1], kernel, self.main.bias)
+                for left, kernel in enumerate(_shared_weights(tall, dim=3))
+            ]
+            rows.append(torch.stack([part.permute(0, 2, 3, 1) for part in row], dim=3).flatten(2, 3))  # [B, H, 2W, C]
+        return torch.stack(rows, dim=2).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def _shared_weights(weight: torch.Tensor, *, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three weights along ``dim`` as the two that meet different pixels, for even and for odd places."""
+    first, middle, last = weight.unbind(dim)
+    return torch.stack([first, middle + last], dim), torch.stack([first + middle, last], dim)
 
 
 class Attention(nn.Module):
@@ -56,7 +91,7 @@ class Attention(nn.Module):
 
     def __init__(self, ch: int) -> None:
         super().__init__()
-        self.group_norm = nn.GroupNorm(GROUPS, ch)
+        self.group_norm = GroupNorm(ch)
         self.proj_q = nn.Conv2d(ch, ch, 1)
         self.proj_k = nn.Conv2d(ch, ch, 1)
         self.proj_v = nn.Conv2d(ch, ch, 1)
@@ -73,10 +108,13 @@ class Attention(nn.Module):
 class ResBlock(nn.Module):
     def __init__(self, in_ch: int, out_ch: int, *, time_dim: int, dropout: float, attention: bool) -> None:
         super().__init__()
-        self.block1 = nn.Sequential(nn.GroupNorm(GROUPS, in_ch), nn.SiLU(), nn.Conv2d(in_ch, out_ch, 3, padding=1))
+        self.block1 = nn.Sequential(GroupNorm(in_ch), nn.SiLU(inplace=True), nn.Conv2d(in_ch, out_ch, 3, padding=1))
         self.temb_proj = nn.Sequential(nn.SiLU(), nn.Linear(time_dim, out_ch))
         self.block2 = nn.Sequential(
-            nn.GroupNorm(GROUPS, out_ch), nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(out_ch, out_ch, 3, padding=1)
+            GroupNorm(out_ch),
+            nn.SiLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(out_ch, out_ch, 3, padding=1),
         )
         self.shortcut = nn.Conv2d(in_ch, out_ch, 1) if in_ch != out_ch else nn.Identity()
         self.attn = Attention(out_ch) if attention else nn.Identity()
@@ -117,7 +155,7 @@ class UNet(nn.Module):
                 now = ch * mult
             if level != 0:
                 self.upblocks.append(UpSample(now))
-        self.tail = nn.Sequential(nn.GroupNorm(GROUPS, now), nn.SiLU(), nn.Conv2d(now, channels, 3, padding=1))
+        self.tail = nn.Sequential(GroupNorm(now), nn.SiLU(inplace=True), nn.Conv2d(now, channels, 3, padding=1))
         self._initialise()
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from common.diffusion import Denoiser, linear_alpha_bar
 from common.models import Classifier
 from common.models.resnet import ResNet
 from common.models.unet import UNet
+from tests.benchmarks import plain
 
 FULL = UNetConfig(ch=128, ch_mult=[1, 2, 2, 2], attn=[1], num_res_blocks=2, dropout=0.1)  # 35.9 M parameters
 SMALL = UNetConfig(ch=32, ch_mult=[1, 1], attn=[], num_res_blocks=1, dropout=0.0)
@@ -16,13 +17,13 @@ ALPHA_BAR = linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02)
 
 
 def denoiser(config: UNetConfig = FULL, *, precision: str = "fp32", fast: bool = True) -> Denoiser:
-    """In the layout of this project, or in torch's default one."""
+    """As this project computes it, or as the published one is described, in torch's default layout."""
     with rng.global_draws("benchmark"):
         unet = UNet(config, channels=3, num_steps=1000)
         for module in unet.modules():  # the small initial gains would leave all residual branches silent
             if isinstance(module, torch.nn.Conv2d):
                 torch.nn.init.kaiming_uniform_(module.weight, a=5**0.5)
-    unet = accelerate(unet) if fast else unet
+    unet = accelerate(unet) if fast else plain.as_published(unet)
     return Denoiser(unet, ALPHA_BAR, precision=precision).eval().requires_grad_(False)
 
 

@@ -1,5 +1,7 @@
 """Plain procedures that work as the published code is described: one thing at a time, in small batches."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from scipy.spatial.distance import jensenshannon
@@ -10,9 +12,33 @@ from torch.nn import functional as F
 from common import rng
 from common.attacks.neural import AttackNet
 from common.diffusion import Denoiser
+from common.models.unet import Attention, UNet, UpSample
 
 STEP = 160
 BATCH = 10
+
+
+def as_published(unet: UNet) -> UNet:
+    """The network of the same weights, computed operation by operation as the published one is described."""
+    for module in unet.modules():
+        if isinstance(module, UpSample):
+            module.forward = partial(_up_sampled, module)  # type: ignore[method-assign]
+        elif isinstance(module, Attention):
+            module.forward = partial(_attended, module)  # type: ignore[method-assign]
+        elif isinstance(module, nn.SiLU):
+            module.inplace = False
+    return unet
+
+
+def _up_sampled(module: UpSample, x: torch.Tensor) -> torch.Tensor:
+    return module.main(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+def _attended(module: Attention, x: torch.Tensor) -> torch.Tensor:
+    h = module.group_norm(x)
+    q, k, v = (proj(h).flatten(2) for proj in (module.proj_q, module.proj_k, module.proj_v))  # [B, C, HW]
+    share = (torch.bmm(q.mT, k) * x.shape[1] ** -0.5).softmax(dim=2)
+    return x + module.proj(torch.bmm(v, share.mT).reshape(x.shape))
 
 
 @torch.no_grad()

@@ -501,6 +501,22 @@ def test_logits_keep_their_precision_and_half_becomes_single(denoiser, given, ke
     assert fenced(X).tolist() == [[1.0, 2.0]] * 7
 
 
+def test_in_bf16_reconstructions_are_classified_in_bf16_and_the_image_itself_is_not(classifier):
+    noise_free = Denoiser(lambda x, index: torch.zeros_like(x), ALPHA_BAR, precision="bf16")
+    seen = []
+
+    def watched(x):
+        logits = classifier(x)
+        seen.append((x, logits))
+        return logits
+
+    candidates = Diffence(watched, noise_free, num_candidates=1, step=1, batch_size=7).candidates(X)
+    (raw, exact), (reconstructed, rounded) = seen
+    assert torch.equal(raw, X) and exact.dtype == torch.float32 and rounded.dtype == torch.bfloat16
+    assert torch.equal(candidates[:, -1], classifier(X)) and torch.equal(candidates[:, 0], rounded.float())
+    torch.testing.assert_close(candidates[:, 0], classifier(reconstructed), rtol=0.05, atol=0.02)
+
+
 def test_an_interval_that_is_none_is_refused_by_the_selection_too():
     for interval in (Interval(math.nan, math.nan), Interval(2.0, 1.0), Interval(0.0, math.inf)):
         with pytest.raises(ValueError, match="interval"):

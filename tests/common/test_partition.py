@@ -69,13 +69,13 @@ def test_roles_by_hand():
     parts = partition.Partition(np.arange(9), np.arange(0), np.arange(0), 10 + np.arange(8), "", permutation)
     roles = parts.roles(3)
     assert {name: role.members.tolist() for name, role in roles.items()} == {
-        "attack_fit": [0, 1],
-        "tuning": [2, 3],
+        "tuning": [0, 1],
+        "attack_fit": [2, 3],
         "final_test": [4, 5, 6],
     }
     assert {name: role.non_members.tolist() for name, role in roles.items()} == {
-        "attack_fit": [10, 11],
-        "tuning": [12, 13],
+        "tuning": [10, 11],
+        "attack_fit": [12, 13],
         "final_test": [14, 15, 16],
     }
 
@@ -394,3 +394,13 @@ def test_published_roles_by_hand():
         "target": [14, 15, 16],
         "utility": [10, 11, 12],
     }
+
+
+def test_both_protocols_tune_and_judge_on_the_same_samples_where_a_quarter_is_enough():
+    """So that an evaluation by both draws one full bank."""
+    permutation = partition.Permutation("digits", np.arange(40), source="seed 0", sha256=None)
+    parts = partition.Partition(np.arange(40), np.arange(0), np.arange(0), np.arange(24), "", permutation)
+    held_out, published = parts.roles(6), parts.published_roles(6)
+    for own, theirs in (("tuning", "known"), ("final_test", "target")):
+        assert held_out[own].members.tolist() == published[theirs].members.tolist()
+        assert held_out[own].non_members.tolist() == published[theirs].non_members.tolist()
