@@ -136,20 +136,27 @@ def tune_interval(members: torch.Tensor, non_members: torch.Tensor, *, scenario:
     if scenario == 2:
         return Interval(least, max(least, float(known.nanmean())))  # equal values have a mean that rounding lowers
     _require_drawn(non_members)
-    others = _phi_of_keepers(non_members)
-    greatest = float(others.nan_to_num(nan=-math.inf).max())
-    if least < greatest:
-        grid = np.linspace(least, greatest, GRID_POINTS)
-        answered = [_answered_phi(keepers.numpy(), grid) for keepers in (known, others)]  # [pairs, n] each
-        distances = _distances(*answered)
-        best = int(distances.argmin())
-        if distances[best] < math.inf:
-            lo, hi = (float(grid[end[best]]) for end in _pairs(grid))
-            return Interval(lo, hi)
-    raise UserError(
-        "no interval makes the known members and non-members look alike at all: their confidences "
-        "do not overlap. Give more known samples (--num-sample) or use --scenario 2"
-    )
+    interval = _most_alike(known.numpy(), _phi_of_keepers(non_members).numpy())
+    if interval is None:
+        raise UserError(
+            "no interval makes the known members and non-members look alike at all: their confidences "
+            "do not overlap. Give more known samples (--num-sample) or use --scenario 2"
+        )
+    return interval
+
+
+def _most_alike(members: np.ndarray, non_members: np.ndarray) -> Interval | None:
+    """Scenario 1's interval for the keepers' phi [n, N + 1] and [m, N + 1]; None where no interval says anything."""
+    least, greatest = np.nanmin(members), np.nanmax(non_members)
+    if least >= greatest:
+        return None
+    grid = np.linspace(least, greatest, GRID_POINTS)
+    distances = _distances(*(_answered_phi(keepers, grid) for keepers in (members, non_members)))
+    best = int(distances.argmin())
+    if distances[best] == math.inf:
+        return None
+    lo, hi = (float(grid[end[best]]) for end in _pairs(grid))
+    return Interval(lo, hi)
 
 
 def _require_drawn(candidates: torch.Tensor) -> None:
@@ -164,32 +171,47 @@ def _pairs(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _answered_phi(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """phi of the answers under the interval of every pair: keepers [n, N + 1] -> [pairs, n], as ``select`` chooses."""
-    lo, hi = _pairs(grid)
-    first = _first_inside(keepers, grid)[:, lo, hi].T  # [pairs, n]
-    rows = np.arange(len(keepers))
-    answered = keepers[rows, first.clip(max=keepers.shape[1] - 1)]
-    known = np.nan_to_num(keepers, nan=math.inf)
-    for pair, middle in enumerate((grid[lo] + grid[hi]) / 2):
-        none = np.flatnonzero(first[pair] == keepers.shape[1])
-        nearest = np.abs(known[none] - middle).argmin(axis=1)
-        answered[pair, none] = known[none, nearest]
+    n, count = keepers.shape
+    first = _first_inside(keepers, grid)
+    answered = keepers.ravel()[np.arange(n) * count + first.clip(max=count - 1)]
+    pair, row = np.divmod(np.flatnonzero(first == count), n)
+    answered[pair, row] = _nearest(keepers, grid, row, *(end[pair] for end in _pairs(grid)))
     return answered
 
 
 def _first_inside(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """The place of the first keeper inside [grid[a], grid[b]], N + 1 where there is none: [n, N + 1] -> [n, a, b].
+    """The place of the first keeper inside the interval of every pair, N + 1 where there is none: [pairs, n].
 
-    A keeper is inside for a up to the last grid point that is not above it, and for b from the first not below it.
+    The grid cuts the line into cells: 2i is what lies between its points i - 1 and i, and 2i + 1 is point i itself. So
+    [grid[a], grid[b]] is the cells 2a + 1 … 2b + 1: what [grid[a], grid[b - 1]] holds, and two cells more.
     """
     n, count = keepers.shape
-    first = np.full((n, len(grid) + 1, len(grid) + 1), count, dtype=np.int16)
+    cells = sum((keepers >= point).astype(np.int8) + (keepers > point) for point in grid)  # 0, in no interval, for NaN
+    first = np.full((2 * len(grid) + 1, n), count, dtype=np.int16)  # in each cell
     for place in reversed(range(count)):
-        phis = keepers[:, place]
-        rows = np.flatnonzero(~np.isnan(phis))
-        below = np.searchsorted(grid, phis[rows], side="right")  # grid points up to it, so a < below
-        first[rows, below, np.searchsorted(grid, phis[rows], side="left")] = place
-    first = np.minimum.accumulate(first[:, ::-1], axis=1)[:, ::-1]
-    return np.minimum.accumulate(first, axis=2)[:, 1:, :-1]
+        first[cells[:, place], np.arange(n)] = place
+    at = first[1::2]
+    added = np.minimum(first[:-1:2], at)
+    widening = (np.vstack([at[a], added[a + 1 :]]) for a in range(len(grid) - 1))
+    return np.concatenate([np.minimum.accumulate(parts)[1:] for parts in widening])
+
+
+def _nearest(keepers: np.ndarray, grid: np.ndarray, row: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+    """The keepers of these rows that are nearest to the middles of intervals that hold none of them: [len(row)].
+
+    Each is the last one before its interval [grid[lo], grid[hi]] or the first one after it; of two equally near ones it
+    is that of the first place.
+    """
+    ordered = np.pad(np.sort(keepers), ((0, 0), (1, 1)), constant_values=(-math.inf, math.inf))
+    by_place = keepers.T.copy()
+    below = np.stack([np.count_nonzero(by_place < point, axis=0) for point in grid])[lo, row]
+    before, after = ordered[row, below], np.nan_to_num(ordered[row, below + 1], nan=math.inf)
+    middle = (grid[lo] + grid[hi]) / 2
+    nearest = np.where(middle - before < after - middle, before, after)
+    tied = np.flatnonzero(middle - before == after - middle)
+    distance = np.abs(keepers[row[tied]] - middle[tied, None])
+    nearest[tied] = keepers[row[tied], np.nanargmin(distance, axis=1)]
+    return nearest
 
 
 def _distances(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
@@ -209,10 +231,12 @@ def _distances(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
 def _histograms(values: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
     """Counts [rows, BINS] of each row of values [rows, n] in equal bins from its lo to its hi, both ends included."""
     place = (values - lo[:, None]) / (hi - lo)[:, None] * BINS
-    bins = np.where(place == BINS, BINS - 1, np.floor(place)).astype(np.int64)
-    row, column = np.nonzero((bins >= 0) & (bins < BINS))
-    counts = np.bincount(row * BINS + bins[row, column], minlength=len(values) * BINS)
-    return counts.reshape(len(values), BINS)
+    place -= place == BINS
+    columns = BINS + 2  # the first and the last for what lies outside
+    bins = np.floor(place, out=place).clip(-1, BINS, out=place).astype(np.int64) + 1
+    bins += columns * np.arange(len(values))[:, None]
+    counts = np.bincount(bins.ravel(), minlength=columns * len(values)).reshape(-1, columns)
+    return counts[:, 1:-1]
 
 
 class Diffence(nn.Module):
