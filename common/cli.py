@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import torch
 
 from common import (
@@ -167,7 +168,7 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
             new_classifier=new_classifier,
             members=experiment.training_part(part.members),
             reference=experiment.training_part(part.reference),
-            tuning_members=experiment.training_part(part.roles(len(part.members))["tuning"].members),
+            tuning_members=experiment.training_part(_tuning_members(experiment)),
             selection=_selection_part(experiment, settings.checkpoint_selection),
             undefended=undefended,
             seed=options.seed,
@@ -189,7 +190,13 @@ def _classifier_job(
     )
     if built_on is not None:
         made_from["undefended"] = storage.file_sha256(built_on)
+        made_from["tuning_members"] = storage.digest(_tuning_members(experiment).tolist())
     return Job(experiment.folder.classifier(model=options.model, defense=options.defense), made_from)
+
+
+def _tuning_members(experiment: Experiment) -> np.ndarray:
+    part = experiment.partition
+    return part.roles(len(part.members))["tuning"].members
 
 
 def _selection_part(experiment: Experiment, selection: str) -> Labelled | None:

@@ -188,8 +188,9 @@ def _first_inside(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
     n, count = keepers.shape
     cells = sum((keepers >= point).astype(np.int8) + (keepers > point) for point in grid)  # 0, in no interval, for NaN
     first = np.full((2 * len(grid) + 1, n), count, dtype=np.int16)  # in each cell
+    row = np.arange(n)
     for place in reversed(range(count)):
-        first[cells[:, place], np.arange(n)] = place
+        first[cells[:, place], row] = place
     at = first[1::2]
     added = np.minimum(first[:-1:2], at)
     widening = (np.vstack([at[a], added[a + 1 :]]) for a in range(len(grid) - 1))
@@ -204,7 +205,7 @@ def _nearest(keepers: np.ndarray, grid: np.ndarray, row: np.ndarray, lo: np.ndar
     """
     ordered = np.pad(np.sort(keepers), ((0, 0), (1, 1)), constant_values=(-math.inf, math.inf))
     by_place = keepers.T.copy()
-    below = np.stack([np.count_nonzero(by_place < point, axis=0) for point in grid])[lo, row]
+    below = np.stack([(by_place < point).sum(axis=0, dtype=np.int16) for point in grid])[lo, row]
     before, after = ordered[row, below], np.nan_to_num(ordered[row, below + 1], nan=math.inf)
     middle = (grid[lo] + grid[hi]) / 2
     nearest = np.where(middle - before < after - middle, before, after)

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
@@ -58,8 +59,8 @@ for split in ("train", "test"):
 '''
 
 
-def build(root: Path, *, archives: bool = True) -> Path:
-    """Copy the code to ``root``, shrink every YAML file and put tiny archives in place."""
+def build(root: Path, *, archives: bool = True, cifar10: "Pictures | None" = None) -> Path:
+    """Copy the code to ``root``, shrink every YAML file and put tiny archives in place, of noise or of given images."""
     shutil.copytree(REPOSITORY / "common", root / "common", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "all-train-all.sh", root)
     for name in DATASETS:
@@ -68,7 +69,12 @@ def build(root: Path, *, archives: bool = True) -> Path:
         for path in (root / name / "configs").rglob("*.yaml"):
             shrink(path, TINY.get(path.stem, TINY_DEFENSE))
     checksums: dict[str, str] = {}
-    for name, write in (("cifar10", _write_cifar10), ("cifar100", _write_cifar100), ("svhn", _write_svhn)):
+    writers = {
+        "cifar10": partial(_write_cifar10, pictures=cifar10 or _noise()),
+        "cifar100": _write_cifar100,
+        "svhn": _write_svhn,
+    }
+    for name, write in writers.items():
         folder = root / name / "data" / "raw" if archives else root / "elsewhere" / name
         folder.mkdir(parents=True)
         checksums |= write(folder)
@@ -116,15 +122,33 @@ def _labels(count: int, classes: int, seed: int) -> list[int]:
     return np.random.default_rng(seed).integers(0, classes, count).tolist()
 
 
-def _write_cifar10(folder: Path) -> dict[str, str]:
-    share = TRAIN // 5
+class Pictures(NamedTuple):
+    """Images uint8 [n, 3, 32, 32] and labels of a training set, a multiple of 5, and of a test set."""
+
+    train_images: np.ndarray
+    train_labels: list[int]
+    test_images: np.ndarray
+    test_labels: list[int]
+
+
+def _noise() -> Pictures:
+    return Pictures(_images(TRAIN, 0), _labels(TRAIN, 10, 0), _images(TEST, 9), _labels(TEST, 10, 9))
+
+
+def _write_cifar10(folder: Path, pictures: Pictures) -> dict[str, str]:
+    share = len(pictures.train_labels) // 5
+    parts = [slice(i * share, (i + 1) * share) for i in range(5)]
     files: dict[str, Any] = {
-        f"data_batch_{i + 1}": {"data": _images(share, i).reshape(share, -1), "labels": _labels(share, 10, i)}
-        for i in range(5)
+        f"data_batch_{i + 1}": _batch(pictures.train_images[part], pictures.train_labels[part])
+        for i, part in enumerate(parts)
     }
-    files["test_batch"] = {"data": _images(TEST, 9).reshape(TEST, -1), "labels": _labels(TEST, 10, 9)}
+    files["test_batch"] = _batch(pictures.test_images, pictures.test_labels)
     files["batches.meta"] = {"label_names": [str(label) for label in range(10)]}
     return _write_archive(folder / "cifar-10-python.tar.gz", "cifar-10-batches-py", files)
+
+
+def _batch(images: np.ndarray, labels: list[int]) -> dict[str, Any]:
+    return {"data": images.reshape(len(images), -1), "labels": labels}
 
 
 def _write_cifar100(folder: Path) -> dict[str, str]:

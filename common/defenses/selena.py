@@ -1,10 +1,12 @@
 """SELENA (Tang et al., USENIX Security 2022): distil teachers that each answer only for samples they never saw."""
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import model_validator
+from torch import nn
 from torch.nn import functional as F
 
 from common import distributed, rng, storage, training
@@ -67,23 +69,38 @@ def train_teacher(task: Task, index: int, unseen: torch.Tensor) -> None:
 
 def distillation_targets(task: Task, unseen: torch.Tensor) -> torch.Tensor:
     """Soft labels [members, K'] on the device: the mean answer of the teachers that never saw the member."""
-    config: SelenaConfig = task.config
-    total: torch.Tensor | None = None
+    return soft_labels(_teachers(task), task.members.images, unseen.to(task.device), averaged=task.config.soft_labels)
+
+
+def _teachers(task: Task) -> Iterator[nn.Module]:
+    """The trained teachers, one after the other in the same network."""
     teacher = task.new_classifier(task.seed)
-    for index in range(config.teachers):
+    for index in range(task.config.teachers):
         path = teacher_job(task, index).path
         state = storage.load_checkpoint(path, expect={"state_dict": dict})
         storage.load_weights(teacher.network, state["state_dict"], path=path)
-        rows = unseen[:, index].to(task.device)
-        answers = answer(teacher, task.members.images[rows])
-        if config.soft_labels == "probabilities":
+        yield teacher
+
+
+def soft_labels(
+    teachers: Iterable[nn.Module], images: torch.Tensor, unseen: torch.Tensor, *, averaged: str
+) -> torch.Tensor:
+    """Probabilities [n, K] of uint8 images [n, C, H, W]: each image's mean answer of the teachers that never saw it.
+
+    unseen:    bool [n, teachers], as many true in each row
+    averaged:  "probabilities" or "logits"
+    """
+    total: torch.Tensor | None = None
+    for rows, teacher in zip(unseen.T, teachers, strict=True):
+        answers = answer(teacher, images[rows])
+        if averaged == "probabilities":
             answers = answers.softmax(dim=1)
         if total is None:
             total = answers.new_zeros(len(unseen), answers.shape[1])
         total[rows] += answers
     assert total is not None
-    mean = total / config.left_out
-    return mean if config.soft_labels == "probabilities" else mean.softmax(dim=1)
+    mean = total / unseen[0].sum()
+    return mean if averaged == "probabilities" else mean.softmax(dim=1)
 
 
 DEFENSE = Defense(config=SelenaConfig, train=train, shares_work=True)

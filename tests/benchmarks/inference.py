@@ -1,14 +1,14 @@
 """Candidate banks and queries."""
 
 import math
+from functools import partial
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from common import diffence
 from common.diffence import Diffence, Interval
 from tests.benchmarks import models, plain
-from tests.benchmarks.measure import Row, compared, seconds
+from tests.benchmarks.measure import Row, compared, rate, seconds
 
 N = 30
 IMAGES = 16
@@ -25,7 +25,10 @@ def bank() -> list[Row]:
         fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
         here = seconds(lambda fenced=fenced: fenced.candidates(x), repeat=2, warm=False)
         rows.append(compared(f"full bank, N = {N}, {precision}", plain=plain_seconds, here=here, target=target))
-        rows.append(_share_of_peak(fenced, x, precision))
+        noise, percent = torch.zeros_like(x), "85 %" if precision == "bf16" else ""
+        with torch.no_grad():
+            purify = partial(fenced.denoiser.purify, x, noise, step=plain.STEP)
+            rows.append(rate(f"the diffusion model, {precision}", purify, precision=precision, target=percent))
     return rows
 
 
@@ -33,26 +36,6 @@ def _plain_seconds_per_image(classifier: models.Classifier, slow: models.Denoise
     """Per image of a full bank; a batch of 10 and two of its 30 candidates are enough to know it."""
     part = x[: plain.BATCH]
     return seconds(lambda: plain.candidates(classifier, slow, part, count=2), repeat=3) * N / 2 / plain.BATCH
-
-
-def _share_of_peak(fenced: Diffence, x: torch.Tensor, precision: str) -> Row:
-    """The rate of all products of a pass of the diffusion model beside that of a large matrix product of that type."""
-    noise = torch.zeros_like(x)
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            fenced.denoiser.purify(x, noise, step=plain.STEP)
-        rate = counter.get_total_flops() / seconds(lambda: fenced.denoiser.purify(x, noise, step=plain.STEP))
-    size = 4096
-    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
-    a = a.bfloat16() if precision == "bf16" else a
-    peak = 2 * size**3 / seconds(lambda: a @ a)
-    return Row(
-        f"  rate of the diffusion model, GFLOP/s, beside a matrix product, {precision}",
-        f"{peak / 1e9:.0f}",
-        f"{rate / 1e9:.0f}",
-        f"{100 * rate / peak:.0f} %",
-        "85 %" if precision == "bf16" else "",
-    )
 
 
 def queries() -> list[Row]:

@@ -5,6 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+MATRIX = 4096  # rows and columns of a large matrix product
+
 
 @dataclass(frozen=True)
 class Row:
@@ -35,3 +40,15 @@ def seconds(work: Callable[[], Any], *, repeat: int = 3, warm: bool = True) -> f
         work()
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def rate(what: str, work: Callable[[], Any], *, precision: str = "fp32", target: str = "") -> Row:
+    """The rate of all matrix products and convolutions in some work, beside that of a large matrix product."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    reached = counter.get_total_flops() / seconds(work)
+    a = torch.randn(MATRIX, MATRIX, generator=torch.Generator().manual_seed(0))
+    a = a.bfloat16() if precision == "bf16" else a
+    peak = 2 * MATRIX**3 / seconds(lambda: a @ a)
+    share = f"{100 * reached / peak:.0f} %"
+    return Row(f"  rate of {what}, GFLOP/s", f"{peak / 1e9:.0f}", f"{reached / 1e9:.0f}", share, target)

@@ -29,10 +29,19 @@ def denoiser(config: UNetConfig = FULL, *, precision: str = "fp32", fast: bool =
 
 def classifier(*, fast: bool = True, precision: str = "fp32") -> Classifier:
     """ResNet-18 for 32x32 images."""
+    return _resnet(channels=3, width=64, blocks=[2, 2, 2, 2], fast=fast, precision=precision)
+
+
+def small_classifier(*, fast: bool = True) -> Classifier:
+    """That of digits."""
+    return _resnet(channels=1, width=32, blocks=[2, 2, 2], fast=fast, precision="fp32")
+
+
+def _resnet(*, channels: int, width: int, blocks: list[int], fast: bool, precision: str) -> Classifier:
     with rng.global_draws("benchmark classifier"):
-        network = ResNet(channels=3, num_classes=10, width=64, blocks=[2, 2, 2, 2])
+        network = ResNet(channels=channels, num_classes=10, width=width, blocks=blocks)
     network = accelerate(network) if fast else network
-    return Classifier(network, mean=(0.5,) * 3, std=(0.25,) * 3, precision=precision).eval()
+    return Classifier(network, mean=(0.5,) * channels, std=(0.25,) * channels, precision=precision).eval()
 
 
 def images(count: int) -> torch.Tensor:

@@ -1,17 +1,18 @@
 """Training steps, their data path, and SELENA's soft labels."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from common import training
-from common.datasets import to_float
+from common.defenses import selena
 from common.models import Classifier
 from common.training import Labelled
 from tests.benchmarks import models, plain
-from tests.benchmarks.measure import Row, compared, seconds
+from tests.benchmarks.measure import Row, compared, rate, seconds
 
 BATCH = 128
 STEPS = 3
@@ -29,9 +30,11 @@ def step() -> list[Row]:
     plain_seconds = seconds(_steps(models.classifier(fast=False), data), repeat=2)
     rows = []
     for precision, target in (("fp32", "1.25 x"), ("bf16", "2.2 x")):
-        here = seconds(_steps(models.classifier(precision=precision), data), repeat=2)
+        work = _steps(models.classifier(precision=precision), data)
+        here = seconds(work, repeat=2)
         what = f"{STEPS} training steps of ResNet-18, batch {BATCH}, {precision}"
         rows.append(compared(what, plain=plain_seconds, here=here, target=target))
+        rows.append(rate(f"those steps, {precision}", work, precision=precision))
     path = seconds(lambda: list(training.batches(data, BATCH, generator=torch.Generator().manual_seed(0))))
     rows.append(Row("  data path of those steps", "", f"{path:.3f} s", f"{100 * path / here:.1f} %", "2 %"))
     return rows
@@ -52,23 +55,18 @@ def _steps(classifier: Classifier, data: Labelled) -> Callable[[], None]:
 
 
 def soft_labels() -> list[Row]:
-    """Of 10 teachers, 4 of which never saw each of 48 members, against one image at a time."""
-    data, teachers = _data(48), 10
-    generator = np.random.default_rng(0)
-    unseen = np.zeros((len(data), teachers), dtype=bool)
-    for row in unseen:
-        row[generator.choice(teachers, 4, replace=False)] = True
-    slow, fast = ([models.classifier(fast=layout)] * teachers for layout in (False, True))
-
-    def here() -> torch.Tensor:
-        total = torch.zeros(len(data), 10)
-        for index, teacher in enumerate(fast):
-            rows = torch.from_numpy(unseen[:, index])
-            total[rows] += training.answer(teacher, data.images[rows]).softmax(dim=1)
-        return total / 4
-
-    expected = plain.soft_labels(slow, data.images, unseen)
-    assert torch.allclose(here(), expected, atol=1e-4) and to_float(data.images).max() <= 1
-    plain_seconds = seconds(lambda: plain.soft_labels(slow, data.images, unseen), repeat=1, warm=False)
-    what = f"SELENA's soft labels of {len(data)} members, {teachers} teachers"
-    return [compared(what, plain=plain_seconds, here=seconds(here), target="10 x")]
+    """Of members by 10 teachers, 4 of which never saw each, against one image at a time."""
+    rows = []
+    for what, count, build in (("ResNet-18", 48, models.classifier), ("digits' ResNet", 200, models.small_classifier)):
+        images = (models.images(count) * 255).to(torch.uint8)
+        images = images if what == "ResNet-18" else images[:, :1, :8, :8].contiguous()
+        generator = np.random.default_rng(0)
+        unseen = np.stack([generator.permutation(10) < 4 for _ in range(count)])
+        slow, fast = ([build(fast=layout)] * 10 for layout in (False, True))
+        here = partial(selena.soft_labels, fast, images, torch.from_numpy(unseen), averaged="probabilities")
+        assert torch.allclose(here(), plain.soft_labels(slow, images, unseen), atol=1e-4)
+        plain_seconds = seconds(partial(plain.soft_labels, slow, images, unseen), repeat=1, warm=False)
+        name = f"SELENA's soft labels of {count} members, 10 x {what}"
+        rows.append(compared(name, plain=plain_seconds, here=seconds(here), target="10 x"))
+        rows.append(rate("those answers", here))
+    return rows
