@@ -82,6 +82,9 @@ class Partition:
     def published_roles(self, num_sample: int) -> dict[str, Role]:
         """The published evaluation's sets: "known" to defender and attacker, "target" of the attack, and "utility", the
         first of each list, which accuracy is reported on: the known ones again, and more where half a list is too few.
+
+        Where a quarter of each list is enough, "known" is the tuning role and "target" is the final test, so that both
+        protocols need the same candidates.
         """
         members, test = self.members, self.test_order
         halves = [np.split(indices, [len(indices) // 2]) for indices in (members, test)]
