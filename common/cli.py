@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import torch
 
 from common import (
@@ -168,7 +167,7 @@ def _train_defense(folder: DatasetFolder, options: argparse.Namespace) -> None:
             new_classifier=new_classifier,
             members=experiment.training_part(part.members),
             reference=experiment.training_part(part.reference),
-            tuning_members=experiment.training_part(_tuning_members(experiment)),
+            tuning_members=experiment.training_part(experiment.tuning_members),
             selection=_selection_part(experiment, settings.checkpoint_selection),
             undefended=undefended,
             seed=options.seed,
@@ -190,13 +189,8 @@ def _classifier_job(
     )
     if built_on is not None:
         made_from["undefended"] = storage.file_sha256(built_on)
-        made_from["tuning_members"] = storage.digest(_tuning_members(experiment).tolist())
+        made_from["tuning_members"] = experiment.tuning_members_key
     return Job(experiment.folder.classifier(model=options.model, defense=options.defense), made_from)
-
-
-def _tuning_members(experiment: Experiment) -> np.ndarray:
-    part = experiment.partition
-    return part.roles(len(part.members))["tuning"].members
 
 
 def _selection_part(experiment: Experiment, selection: str) -> Labelled | None:
@@ -255,7 +249,7 @@ def evaluate(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument("-N", type=_positive, dest="num_candidates", help="reconstructions per image")
     parser.add_argument("-T", type=_positive, dest="step", help="diffusion step to which images are noised")
     parser.add_argument("--num-sample", type=_positive, help="members, and non-members, per role at most")
-    _add_speed(parser, "reconstructions")
+    _add_speed(parser, "the diffusion model")
     parser.add_argument(
         "--diffusion",
         type=Path,

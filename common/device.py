@@ -1,6 +1,5 @@
 """The one place that knows about devices: which there are, how fast a network runs on one, how much it takes."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -79,11 +78,6 @@ def accelerate(network: Network, *, compile: bool = False) -> Network:
     return network
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Within the block, products are in bfloat16 where ``precision`` says bf16, and else as the caller has them."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def full_precision(device: torch.device) -> torch.autocast:
-    """Within the block, products are in the type of their factors, whatever the caller has set."""
-    return torch.autocast(device.type, enabled=False)
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Within the block, matrix products and convolutions are in bfloat16 where ``precision`` says bf16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

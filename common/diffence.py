@@ -21,7 +21,7 @@ from torch import nn
 
 from common import rng
 from common.config import Noising
-from common.device import PassSize, autocast, move, pass_size
+from common.device import PassSize, move, pass_size
 from common.diffusion import Denoiser, last_step
 from common.errors import UserError
 
@@ -200,8 +200,8 @@ def _first_inside(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def _nearest(keepers: np.ndarray, grid: np.ndarray, row: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
     """The keepers of these rows that are nearest to the middles of intervals that hold none of them: [len(row)].
 
-    Each is the last one before its interval [grid[lo], grid[hi]] or the first one after it; of two equally near ones it
-    is that of the first place.
+    Each is the last one before its interval [grid[lo], grid[hi]] or the first one after it; of the two, if they are
+    equally near, that of the first place.
     """
     ordered = np.pad(np.sort(keepers), ((0, 0), (1, 1)), constant_values=(-math.inf, math.inf))
     by_place = keepers.T.copy()
@@ -247,7 +247,7 @@ class Diffence(nn.Module):
     alone (on a GPU but for rounding), so asking again gives an attacker nothing. Keep the seed secret in a deployment.
 
     classifier:      images [B, C, H, W] in [0, 1] -> logits [B, K]; any module or function
-    denoiser:        the diffusion model with its schedule; its precision is that of classifying reconstructions too
+    denoiser:        the diffusion model with its schedule
     interval:        from ``tune_interval``; the default accepts the first candidate that keeps the label
     num_candidates:  N, reconstructions per image
     step:            T, the diffusion step to which images are noised
@@ -356,8 +356,7 @@ class Diffence(nn.Module):
         images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
         noise = move(noise.to(x.dtype), x.device)
         purified = self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
-        with autocast(x.device, self.denoiser.precision):  # x itself, whose label must be kept, is classified outside
-            return self._classify(purified)[: len(rows)]
+        return self._classify(purified)[: len(rows)]
 
     def _classify(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(images).cpu()

@@ -163,6 +163,11 @@ def load_classifier(experiment: Experiment, *, model: str, defense: str) -> Defe
     made_from = state.get("made_from", {})
     if not isinstance(made_from, dict):
         raise UserError(f"{path}: made_from is {type(made_from).__name__}, expected a dict")
+    if kind.needs_undefended and made_from and made_from.get("tuning_members") != experiment.tuning_members_key:
+        raise UserError(
+            f"{experiment.folder.shown(path)} was trained on other tuning members than there are now: "
+            f"train it again with `{training_command(defense, model)}` in {experiment.folder.name}"
+        )
     if made_from:
         settings = config.parse(made_from.get("settings"), kind.config, source=str(path))
     else:
@@ -240,7 +245,7 @@ def fence_for(
 
     classifier: images [B, C, H, W] in [0, 1] on ``device`` -> logits [B, K], trained on the folder's members
     scenario:   as in ``diffence.tune_interval``; the default is that of configs/diffence.yaml
-    precision:  of reconstructions, fp32 or bf16; the label comes from the classifier as it is
+    precision:  of the diffusion model, fp32 or bf16
     diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
                 diffusers' format
 

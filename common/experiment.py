@@ -5,9 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from common import config, datasets, partition
+from common import config, datasets, partition, storage
 from common.datasets import DatasetSpec, RawData
 from common.device import resolve
 from common.paths import DatasetFolder
@@ -60,6 +61,16 @@ class Experiment:
     @cached_property
     def ddpm_config(self) -> config.DDPMConfig:
         return config.load(self.folder.config("ddpm"), config.DDPMConfig)
+
+    @property
+    def tuning_members(self) -> np.ndarray:
+        """All members that the held-out protocol fits no attack to and scores none on: int64 indices."""
+        return self.partition.roles(len(self.partition.members))["tuning"].members
+
+    @property
+    def tuning_members_key(self) -> str:
+        """Names them, for recognising work that depends on who they are."""
+        return storage.digest(self.tuning_members.tolist())
 
     def training_part(self, indices: Any) -> Labelled:
         """Samples of the training set, on the device."""

@@ -23,7 +23,7 @@ class Task:
     new_classifier: Callable[[int], Classifier]  # with initial weights drawn from a seed
     members: Labelled
     reference: Labelled
-    tuning_members: Labelled  # members whose answers no attack is fitted to or scored on
+    tuning_members: Labelled  # members whose answers the held-out protocol fits no attack to and scores none on
     selection: Labelled | None  # for choosing the epoch; None keeps the last
     undefended: Path  # the undefended classifier's checkpoint, for defences that need it
     seed: int

@@ -1,8 +1,9 @@
 """MemGuard (Jia et al., CCS 2019): noise on the undefended classifier's answers that misleads a membership guesser.
 
-The guesser ("defence classifier") is trained here on members and reference samples that no attack is fitted to or
-scored on. Phase I finds noise that takes its guess across the border while the label stays; phase II adds it with a
-probability that keeps the expected distortion within a budget.
+The guesser ("defence classifier") is trained here on members and reference samples that the held-out protocol fits no
+attack to and scores none on; the published protocol's known members are among them. Phase I finds noise that takes its
+guess across the border while the label stays; phase II adds it with a probability that keeps the expected distortion
+within a budget.
 """
 
 from pathlib import Path
@@ -17,7 +18,6 @@ from tqdm import tqdm
 from common import published, rng, storage, training
 from common.config import Positive, PositiveFloat, TrainingConfig
 from common.defenses.base import Defense, Task, with_clear_top
-from common.device import full_precision
 from common.errors import UserError
 from common.models.mlp import relu_stack
 from common.training import answer
@@ -228,8 +228,7 @@ class MemGuardOutput(nn.Module):
         if logits.shape[1] < 2:
             return logits
         z, order = logits.sort(dim=1, descending=True, stable=True)  # of equal logits the first class stays first
-        with full_precision(x.device):  # phase I is a walk of many small steps
-            z, noisy, probability = protect(z, self.guess, self.config)
+        z, noisy, probability = protect(z, self.guess, self.config)
         answers = noisy.where((self._draws(x) < probability)[:, None], z)
         return torch.empty_like(answers).scatter(1, order, answers)
 

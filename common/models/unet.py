@@ -16,15 +16,15 @@ FEW_PIXELS = 16 * 16
 
 
 class GroupNorm(nn.GroupNorm):
-    """Of 32 groups. Small bfloat16 images are normalised in float32, where torch is five times as fast on a CPU."""
+    """Of 32 groups. On a CPU small bfloat16 images are normalised in float32, where torch is five times as fast."""
 
     def __init__(self, ch: int) -> None:
         super().__init__(GROUPS, ch)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dtype != torch.bfloat16 or x.shape[2:].numel() > FEW_PIXELS:
-            return super().forward(x)
-        return F.group_norm(x.float(), GROUPS, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+        if x.is_cpu and x.dtype == torch.bfloat16 and x.shape[2:].numel() <= FEW_PIXELS:
+            return F.group_norm(x.float(), GROUPS, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+        return super().forward(x)
 
 
 class TimeEmbedding(nn.Module):

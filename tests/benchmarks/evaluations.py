@@ -22,8 +22,9 @@ from common.diffusion import Denoiser
 from common.partition import Partition, Role
 from common.training import Labelled
 from tests import miniature
-from tests.benchmarks import models, plain
-from tests.benchmarks.measure import Row, compared, seconds
+from tests.benchmarks import models
+from tests.benchmarks.inference import plain_seconds_per_candidate
+from tests.benchmarks.measure import Row, compared
 
 SAMPLES = 24  # per role and kind
 FULL_SIZE: dict[str, dict[str, Any]] = {  # and trained for some minutes
@@ -91,17 +92,15 @@ def evaluation() -> list[Row]:
 
     That is the published protocol; both protocols are more, and the plain procedure is not charged for it.
     """
-    x = models.images(plain.BATCH)
-    slow, denoiser = models.classifier(fast=False), models.denoiser(fast=False)
-    of_candidate = seconds(lambda: plain.candidates(slow, denoiser, x, count=1)) / plain.BATCH
-    purified = 2 * SAMPLES * (2 + 1) * 30 * of_candidate  # of members and of others
+    purified = 2 * SAMPLES * (2 + 1) * 30 * plain_seconds_per_candidate()  # of members and of others
     root, rows = _repository(), []
     miniature.shrink(root / "cifar10" / "configs" / "diffence.yaml", {"num_candidates": 30, "group_size": 50})
-    for protocol in ("published", "both"):
-        for precision, target in (("fp32", "3 x"), ("bf16", "6 x")):
-            options = ("--precision", precision, "--protocol", protocol)
-            report = _report(root, *options, anew=True)
-            attacks = _report(root, *options, anew=False)["seconds"]  # and no candidates
+    for precision, target in (("fp32", "3 x"), ("bf16", "6 x")):
+        published = ("--precision", precision, "--protocol", "published")
+        reports = {"published": _report(root, *published, anew=True)}
+        attacks = _report(root, *published, anew=False)["seconds"]  # and no candidates
+        reports["both"] = _report(root, "--precision", precision, anew=True)
+        for protocol, report in reports.items():
             needed = report["reconstructions_per_query"]
             what = f"evaluation, {SAMPLES} + {SAMPLES} a role, {protocol}, {precision}, {needed:.1f} passes a query"
             rows.append(compared(what, plain=purified + attacks, here=report["seconds"], target=target))

@@ -47,7 +47,6 @@ class _Denoiser(torch.nn.Module):
     """Shifts images a little, by their noise; counts what it is asked."""
 
     num_steps = 10
-    precision = "fp32"
 
     def __init__(self):
         super().__init__()

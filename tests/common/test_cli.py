@@ -1,19 +1,15 @@
 from types import SimpleNamespace
 
-import numpy as np
-
-from common import cli
-from common.partition import Role
+from common import cli, storage
 
 
 def job(tmp_path, *, tuning, undefended):
     """The job of a classifier, of one that protects another where ``undefended`` is its file."""
-    roles = {"tuning": Role(np.array(tuning), np.arange(0))}
     experiment = SimpleNamespace(
         made_from=dict,
         classifier_config=SimpleNamespace(model_dump=lambda: {"resnet": {}}),
         folder=SimpleNamespace(classifier=lambda **names: tmp_path / "x.pth.tar"),
-        partition=SimpleNamespace(members=np.arange(9), roles=lambda num_sample: roles),
+        tuning_members_key=storage.digest(tuning),
     )
     options = SimpleNamespace(defense="x", model="resnet")
     return cli._classifier_job(experiment, options, SimpleNamespace(model_dump=dict), undefended)

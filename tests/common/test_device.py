@@ -84,17 +84,13 @@ def test_an_accelerated_network_is_the_same_network_in_another_layout():
     torch.testing.assert_close(network(x), before, rtol=1e-5, atol=1e-6)
 
 
-def test_bf16_rounds_products_and_fp32_leaves_them_as_the_caller_has_them():
+def test_bf16_rounds_products_and_fp32_does_not():
     a, b = images(4, 4, 8, 8).flatten(1), images(3, 4, 8, 8).flatten(1)
     exact = a @ b.T
     with device.autocast(a.device, "fp32"):
         assert torch.equal(a @ b.T, exact)
     with device.autocast(a.device, "bf16"):
         rounded = a @ b.T
-        with device.full_precision(a.device):
-            assert torch.equal(a @ b.T, exact)
-        with device.autocast(a.device, "fp32"):
-            assert torch.equal(a @ b.T, rounded)
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, rtol=2**-7, atol=0.0)
 

@@ -501,20 +501,11 @@ def test_logits_keep_their_precision_and_half_becomes_single(denoiser, given, ke
     assert fenced(X).tolist() == [[1.0, 2.0]] * 7
 
 
-def test_in_bf16_reconstructions_are_classified_in_bf16_and_the_image_itself_is_not(classifier):
+def test_in_bf16_the_classifier_keeps_its_own_precision(classifier):
+    """An answer in bf16 would tell a reconstruction from the image itself, whose label needs all digits."""
     noise_free = Denoiser(lambda x, index: torch.zeros_like(x), ALPHA_BAR, precision="bf16")
-    seen = []
-
-    def watched(x):
-        logits = classifier(x)
-        seen.append((x, logits))
-        return logits
-
-    candidates = Diffence(watched, noise_free, num_candidates=1, step=1, batch_size=7).candidates(X)
-    (raw, exact), (reconstructed, rounded) = seen
-    assert torch.equal(raw, X) and exact.dtype == torch.float32 and rounded.dtype == torch.bfloat16
-    assert torch.equal(candidates[:, -1], classifier(X)) and torch.equal(candidates[:, 0], rounded.float())
-    torch.testing.assert_close(candidates[:, 0], classifier(reconstructed), rtol=0.05, atol=0.02)
+    candidates = Diffence(classifier, noise_free, num_candidates=1, step=1).candidates(X)
+    assert (candidates != candidates.bfloat16()).any(dim=2).all()
 
 
 def test_an_interval_that_is_none_is_refused_by_the_selection_too():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from common.config import UNetConfig
-from common.models.unet import UNet
+from common.models.unet import GroupNorm, UNet
 from tests.common.formula import fill, images
 from tests.common.models.slow import slow_unet
 
@@ -100,3 +100,13 @@ def test_a_new_network_says_almost_nothing_and_has_no_biases():
 def test_the_time_table_is_not_trained():
     net = UNet(SMALL, channels=1, num_steps=20)
     assert not net.time_embedding.timembedding[0].weight.requires_grad
+
+
+@pytest.mark.parametrize("size", [4, 16, 17])
+def test_norms_of_bf16_images_are_those_of_float32_to_rounding(size):
+    norm = fill(GroupNorm(64))
+    x = (3 * images(2, 64, size, size) + 1).bfloat16()
+    exact = norm(x.float())
+    rounded = norm.bfloat16()(x)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=2**-7, atol=2**-7)
