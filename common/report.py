@@ -140,7 +140,21 @@ def _best_lines(pair: Pair) -> list[str]:
         f"difference {pair.best_difference()}.",
         f"(A maximum over {len(pair.without.attacks)} attacks on one test set is too great by chance: by about "
         f"{without['selection_bias']:.3f} without, {fenced['selection_bias']:.3f} with.)",
+        *_inverted_lines(pair),
     ]
+
+
+def _inverted_lines(pair: Pair) -> list[str]:
+    """What an attacker gets who turns the sign of an attack that fails more surely than chance does."""
+    lines = []
+    for title, verdict in (("Without", pair.without), ("With", pair.fenced)):
+        attack, row = min(verdict.measurements.items(), key=lambda item: item[1]["auc"])
+        if row["auc_ci"][1] < 0.5:
+            lines.append(
+                f"NOTE: {title} Diffence {attack} has AUC {_auc(row)}: members get the lower scores, and an attacker "
+                f"who turns the sign has {1 - row['auc']:.3f}, which is not counted as an attack here."
+            )
+    return lines
 
 
 def _block(pair: Pair) -> list[str]:

@@ -76,7 +76,7 @@ def passes() -> list[Row]:
         fenced.interval = Interval(-100.0, _quantile_of_all(keepers[:, 0]))
         acceptance = diffence._inside(keepers, fenced.interval).double().mean()
         needed = diffence.reconstructions_needed(full, fenced.interval).double()
-        asked = _rows_asked(fenced, x)
+        asked = rows_asked(fenced, x)
         assert torch.equal(fenced(x), diffence.take(full, diffence.select(full, fenced.interval)))
         rows.append(
             Row(
@@ -90,7 +90,7 @@ def passes() -> list[Row]:
     return rows
 
 
-def _rows_asked(fenced: Diffence, x: torch.Tensor) -> int:
+def rows_asked(fenced: Diffence, x: torch.Tensor) -> int:
     """Images that the diffusion model gets, those that fill a pass up included."""
     asked = []
     handle = fenced.denoiser.predict_noise.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))

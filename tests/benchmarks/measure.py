@@ -22,7 +22,7 @@ class Row:
     target: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what:<66}{self.plain:>12}{self.here:>12}{self.ratio:>10}   {self.target}"
+        return f"{self.what:<84}{self.plain:>12}{self.here:>12}{self.ratio:>10}   {self.target}"
 
 
 def compared(what: str, *, plain: float, here: float, target: str) -> Row:
