@@ -9,7 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 
-from common import departures
+from common import departures, storage
 from common.defenses import DEFENSES
 from common.models import MODELS
 from tests import miniature, served
@@ -462,3 +462,16 @@ def test_a_damaged_model_is_refused_by_name_and_nothing_is_written(trained: Path
     done = served.run(root, *EVALUATE)
     assert done.returncode == 1 and "undefended.pth.tar" in done.stderr and "Traceback" not in done.stderr
     assert not (root / "digits" / "evaluate_MIAs" / "results").exists()
+
+
+def test_a_guard_that_learnt_from_other_members_is_refused(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    assert served.run(root, "digits", "train_defense.py", "--defense", "memguard").returncode == 0
+    model = root / "digits" / "final-all-models" / "resnet" / "memguard.pth.tar"
+    state = storage.load_checkpoint(model, expect={"made_from": dict})
+    storage.save_checkpoint(model, {**state, "made_from": {**state["made_from"], "tuning_members": "others"}})
+    done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", "--defense", "memguard")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "memguard.pth.tar was trained on other tuning members" in done.stderr
+    assert "`python train_defense.py --defense memguard` in digits" in done.stderr
