@@ -27,7 +27,7 @@ class Row:
 
 def compared(what: str, *, plain: float, here: float, target: str) -> Row:
     """Two times in seconds, and how many times faster the second is."""
-    return Row(what, f"{plain:.3g} s", f"{here:.3g} s", f"{plain / here:.1f} x", target)
+    return Row(what, f"{plain:.3g} s", f"{here:.3g} s", f"{plain / here:.3g} x", target)
 
 
 def seconds(work: Callable[[], Any], *, repeat: int = 3, warm: bool = True) -> float:
