@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from common import evaluation
+from common import evaluation, storage
 from common.experiment import Experiment
 from common.paths import DatasetFolder
 from tests import miniature, served
 from tests.common import published_files as files
 from tests.common.formula import images
-from tests.common.hostile import RunsACommand, assert_armed
+from tests.common.hostile import RunsACommand, assert_armed, assert_checkpoint_armed
 from tests.miniature import TRAIN, files_below, run
 
 ORDER = np.random.RandomState(11).permutation(TRAIN)
@@ -108,14 +108,13 @@ def test_a_hostile_checkpoint_in_place_is_refused_and_not_run(downloaded: Path, 
     root, marker = copied(downloaded, tmp_path), tmp_path / "marker"
     assert served.run(root, "cifar10", "data_partition.py").returncode == 0
     file = root / "cifar10" / path
-    content = torch.load(file, weights_only=False)
+    content = storage.load_checkpoint(file, expect={})
     torch.save({**content, "epoch": RunsACommand(marker)}, file)
     before = files_below(root / "cifar10")
     done = served.run(root, "cifar10/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
     assert done.returncode == 1 and file.name in done.stderr and "Traceback" not in done.stderr
-    assert not marker.exists() and files_below(root / "cifar10") == before
-    torch.load(file, weights_only=False)  # on purpose: read carelessly, it does run
-    assert marker.exists()
+    assert files_below(root / "cifar10") == before
+    assert_checkpoint_armed(file, marker)
 
 
 @pytest.fixture(scope="module")

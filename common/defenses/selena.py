@@ -85,7 +85,7 @@ def _teachers(task: Task) -> Iterator[nn.Module]:
 def soft_labels(
     teachers: Iterable[nn.Module], images: torch.Tensor, unseen: torch.Tensor, *, averaged: str
 ) -> torch.Tensor:
-    """Probabilities [n, K] of uint8 images [n, C, H, W]: each image's mean answer of the teachers that never saw it.
+    """Probabilities [n, K'] of uint8 images [n, C, H, W]: each image's mean answer of the teachers that never saw it.
 
     unseen:    bool [n, teachers], as many true in each row
     averaged:  "probabilities" or "logits"

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from common.config import UNetConfig
 
 GROUPS = 32
-FEW_PIXELS = 16 * 16
+FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
 
 
 class GroupNorm(nn.GroupNorm):
-    """Of 32 groups. On a CPU small bfloat16 images are normalised in float32, where torch is five times as fast."""
+    """Of 32 groups, [B, C, H, W]. On a CPU small bfloat16 images go through float32, where torch is faster."""
 
     def __init__(self, ch: int) -> None:
         super().__init__(GROUPS, ch)

@@ -17,7 +17,7 @@ from torch import nn
 from common import storage
 from common.diffence import EVERYWHERE
 from common.errors import UserError
-from tests.common.hostile import RunsACommand, assert_armed
+from tests.common.hostile import RunsACommand, assert_armed, assert_checkpoint_armed
 
 
 def contents(folder):
@@ -240,9 +240,7 @@ def test_a_checkpoint_with_a_command_is_refused_and_not_run(tmp_path, zipped):
     path, marker = tmp_path / "c.pt", tmp_path / "marker"
     torch.save({**GOOD, "epoch": RunsACommand(marker)}, path, _use_new_zipfile_serialization=zipped)
     refusal(path)
-    assert not marker.exists()
-    torch.load(path, weights_only=False)  # on purpose: read carelessly, it does run
-    assert marker.exists()
+    assert_checkpoint_armed(path, marker)
 
 
 def test_a_checkpoint_with_a_whole_module_is_refused(tmp_path):
