@@ -361,6 +361,7 @@ def _run(parser: argparse.ArgumentParser, argv: list[str] | None, folder: Path, 
     options = parser.parse_args(argv)
     if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
         return distributed.launch(options.nproc, [sys.argv[0], *(sys.argv[1:] if argv is None else argv)])
+    devices.keep_freed_memory()
     try:
         with distributed.processes():
             command(DatasetFolder(folder), options)

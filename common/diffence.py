@@ -14,20 +14,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy.spatial.distance import jensenshannon
 from torch import nn
 
-from common import rng
+from common import interval_search, rng
 from common.config import Noising
 from common.device import PassSize, move, pass_size
 from common.diffusion import Denoiser, last_step
 from common.errors import UserError
-
-GRID_POINTS = 21  # interval ends tried in scenario 1: 20 steps
-BINS = 100  # of the histograms compared in scenario 1
-EMPTY_BIN = 1e-19  # histogram counts are clipped below at this
 
 
 class Interval(NamedTuple):
@@ -136,108 +130,18 @@ def tune_interval(members: torch.Tensor, non_members: torch.Tensor, *, scenario:
     if scenario == 2:
         return Interval(least, max(least, float(known.nanmean())))  # equal values have a mean that rounding lowers
     _require_drawn(non_members)
-    interval = _most_alike(known.numpy(), _phi_of_keepers(non_members).numpy())
-    if interval is None:
+    ends = interval_search.most_alike(known.numpy(), _phi_of_keepers(non_members).numpy())
+    if ends is None:
         raise UserError(
             "no interval makes the known members and non-members look alike at all: their confidences "
             "do not overlap. Give more known samples (--num-sample) or use --scenario 2"
         )
-    return interval
-
-
-def _most_alike(members: np.ndarray, non_members: np.ndarray) -> Interval | None:
-    """Scenario 1's interval for the keepers' phi [n, N + 1] and [m, N + 1]; None where no interval says anything."""
-    least, greatest = np.nanmin(members), np.nanmax(non_members)
-    if least >= greatest:
-        return None
-    grid = np.linspace(least, greatest, GRID_POINTS)
-    distances = _distances(*(_answered_phi(keepers, grid) for keepers in (members, non_members)))
-    best = int(distances.argmin())
-    if distances[best] == math.inf:
-        return None
-    lo, hi = (float(grid[end[best]]) for end in _pairs(grid))
-    return Interval(lo, hi)
+    return Interval(*ends)
 
 
 def _require_drawn(candidates: torch.Tensor) -> None:
     if candidates.isnan().any():
         raise ValueError("the interval depends on all candidates, and some were not drawn")
-
-
-def _pairs(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every ordered pair lo < hi of grid points, as two arrays of their indices."""
-    return np.triu_indices(len(grid), k=1)
-
-
-def _answered_phi(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """phi of the answers under the interval of every pair: keepers [n, N + 1] -> [pairs, n], as ``select`` chooses."""
-    n, count = keepers.shape
-    first = _first_inside(keepers, grid)
-    answered = keepers.ravel()[np.arange(n) * count + first.clip(max=count - 1)]
-    pair, row = np.divmod(np.flatnonzero(first == count), n)
-    answered[pair, row] = _nearest(keepers, grid, row, *(end[pair] for end in _pairs(grid)))
-    return answered
-
-
-def _first_inside(keepers: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """The place of the first keeper inside the interval of every pair, N + 1 where there is none: [pairs, n].
-
-    The grid cuts the line into cells: 2i is what lies between its points i - 1 and i, and 2i + 1 is point i itself. So
-    [grid[a], grid[b]] is the cells 2a + 1 … 2b + 1: what [grid[a], grid[b - 1]] holds, and two cells more.
-    """
-    n, count = keepers.shape
-    cells = sum((keepers >= point).astype(np.int8) + (keepers > point) for point in grid)  # 0, in no interval, for NaN
-    first = np.full((2 * len(grid) + 1, n), count, dtype=np.int16)  # in each cell
-    row = np.arange(n)
-    for place in reversed(range(count)):
-        first[cells[:, place], row] = place
-    at = first[1::2]
-    added = np.minimum(first[:-1:2], at)
-    widening = (np.vstack([at[a], added[a + 1 :]]) for a in range(len(grid) - 1))
-    return np.concatenate([np.minimum.accumulate(parts)[1:] for parts in widening])
-
-
-def _nearest(keepers: np.ndarray, grid: np.ndarray, row: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
-    """The keepers of these rows that are nearest to the middles of intervals that hold none of them: [len(row)].
-
-    Each is the last one before its interval [grid[lo], grid[hi]] or the first one after it; of the two, if they are
-    equally near, that of the first place.
-    """
-    ordered = np.pad(np.sort(keepers), ((0, 0), (1, 1)), constant_values=(-math.inf, math.inf))
-    by_place = keepers.T.copy()
-    below = np.stack([(by_place < point).sum(axis=0, dtype=np.int16) for point in grid])[lo, row]
-    before, after = ordered[row, below], np.nan_to_num(ordered[row, below + 1], nan=math.inf)
-    middle = (grid[lo] + grid[hi]) / 2
-    nearest = np.where(middle - before < after - middle, before, after)
-    tied = np.flatnonzero(middle - before == after - middle)
-    distance = np.abs(keepers[row[tied]] - middle[tied, None])
-    nearest[tied] = keepers[row[tied], np.nanargmin(distance, axis=1)]
-    return nearest
-
-
-def _distances(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon distance of each row's histograms over the non-members' range; infinite where it says nothing.
-
-    [pairs, n], [pairs, m] -> [pairs]
-    """
-    lo, hi = non_members.min(axis=1), non_members.max(axis=1)
-    told = hi - lo > BINS * np.spacing(np.maximum(abs(lo), abs(hi)))  # wide enough to be cut into bins
-    distances = np.full(len(lo), math.inf)
-    counts = np.stack([_histograms(part[told], lo[told], hi[told]) for part in (members, non_members)])
-    some = counts[0].any(axis=1)  # where no member falls into the bins, the published code's NaN, which it then prefers
-    distances[np.flatnonzero(told)[some]] = jensenshannon(*np.clip(counts[:, some], EMPTY_BIN, None), axis=1)
-    return distances
-
-
-def _histograms(values: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
-    """Counts [rows, BINS] of each row of values [rows, n] in equal bins from its lo to its hi, both ends included."""
-    place = (values - lo[:, None]) / (hi - lo)[:, None] * BINS
-    place -= place == BINS
-    columns = BINS + 2  # the first and the last for what lies outside
-    bins = np.floor(place, out=place).clip(-1, BINS, out=place).astype(np.int64) + 1
-    bins += columns * np.arange(len(values))[:, None]
-    counts = np.bincount(bins.ravel(), minlength=columns * len(values)).reshape(-1, columns)
-    return counts[:, 1:-1]
 
 
 class Diffence(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from common import diffence, training
+from common import device, diffence, interval_search, training
 from common.attacks import metrics, neural, suite
 from common.attacks.answers import Answers
 from common.config import NNAttackConfig
@@ -18,18 +18,19 @@ from tests.benchmarks.measure import Row, compared, rate, seconds
 K = 10
 
 
-def interval_search() -> list[Row]:
+def interval() -> list[Row]:
     """Of 1,000 + 1,000 samples with 31 candidates each, from their phi to the interval."""
     generator = torch.Generator().manual_seed(0)
     members, others = (torch.randn(1000, 31, K, generator=generator) + torch.eye(K)[0] * gap for gap in (6.0, 5.0))
     keepers = [diffence._phi_of_keepers(part).numpy() for part in (members, others)]
     found = []
     plain_seconds = seconds(
-        lambda: found.append(plain.interval(*keepers, grid_points=diffence.GRID_POINTS)), repeat=1, warm=False
+        lambda: found.append(plain.interval(*keepers, grid_points=interval_search.GRID_POINTS)), repeat=1, warm=False
     )
     tuned = diffence.tune_interval(members, others, scenario=1)
     assert np.allclose(found[0], tuned, rtol=0, atol=1e-12), (found, tuned)
-    here = seconds(lambda: diffence._most_alike(*keepers))
+    device.keep_freed_memory()
+    here = seconds(lambda: interval_search.most_alike(*keepers))
     return [compared("interval search, 1,000 + 1,000 samples", plain=plain_seconds, here=here, target="100 x")]
 
 
@@ -55,7 +56,6 @@ def attacks() -> list[Row]:
             metrics.auc(*scored)
             bootstrap.aucs(*scored)
 
-    alone = seconds(without_nn)
     features = [neural._features(part) for part in (fit_on, test)]
     nn_plain = seconds(
         lambda: plain.nn_attack(
@@ -63,6 +63,9 @@ def attacks() -> list[Row]:
             num_classes=K, epochs=config.epochs, learning_rate=config.learning_rate,
         ), repeat=1,
     )  # fmt: skip
+
+    device.keep_freed_memory()
+    alone = seconds(without_nn)
 
     def nn() -> None:
         neural.fit(fit_on, config, seed=0).scores(test)
@@ -84,6 +87,7 @@ def reading() -> list[Row]:
     arrays = raw[:part].permute(0, 2, 3, 1).contiguous().numpy()
     slow = seconds(lambda: torch.stack([transform(Image.fromarray(array)) for array in arrays]), repeat=2)
 
+    device.keep_freed_memory()
     data = Labelled(raw, torch.zeros(count, dtype=torch.int64))
     shape = (1, 3, 1, 1)
     normalise = [torch.tensor(values).view(shape) for values in (mean, std)]

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from common import diffence
+from common import device, diffence
 from common.diffence import Diffence, Interval
 from tests.benchmarks import models, plain
 from tests.benchmarks.measure import Row, compared, rate, seconds
@@ -19,6 +19,7 @@ def bank() -> list[Row]:
     """A full bank of candidates, against one candidate at a time with two passes each."""
     x = models.images(IMAGES)
     plain_seconds = plain_seconds_per_candidate() * N * IMAGES
+    device.keep_freed_memory()
     rows = []
     for precision, target in (("fp32", "2.2 x"), ("bf16", "4 x")):
         fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
@@ -42,6 +43,7 @@ def queries() -> list[Row]:
     """Answers with candidates drawn until one is accepted, against the plain procedure's full banks."""
     x = models.images(QUERIES)
     per_image = plain_seconds_per_candidate() * N
+    device.keep_freed_memory()
     rows = []
     for precision, target in (("fp32", "15 x"), ("bf16", "25 x")):
         fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from common import training
+from common import device, training
 from common.defenses import selena
 from common.models import Classifier
 from common.training import Labelled
@@ -28,6 +28,7 @@ def step() -> list[Row]:
     """A training step of ResNet-18, batch 128."""
     data = _data(STEPS * BATCH)
     plain_seconds = seconds(_steps(models.classifier(fast=False), data), repeat=2)
+    device.keep_freed_memory()
     rows = []
     for precision, target in (("fp32", "1.25 x"), ("bf16", "2.2 x")):
         work = _steps(models.classifier(precision=precision), data)
@@ -66,6 +67,7 @@ def soft_labels() -> list[Row]:
         here = partial(selena.soft_labels, fast, images, torch.from_numpy(unseen), averaged="probabilities")
         assert torch.allclose(here(), plain.soft_labels(slow, images, unseen), atol=1e-4)
         plain_seconds = seconds(partial(plain.soft_labels, slow, images, unseen), repeat=1, warm=False)
+        device.keep_freed_memory()
         name = f"SELENA's soft labels of {count} members, 10 x {what}"
         rows.append(compared(name, plain=plain_seconds, here=seconds(here), target="10 x"))
         rows.append(rate("those answers", here))

@@ -1,4 +1,7 @@
+import platform
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -112,3 +115,25 @@ def test_a_process_without_a_gpu_of_its_own_is_told_so(machine, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UserError, match=r"process 3 of this machine has no GPU, there are 2: use fewer \(--nproc\)"):
         device.resolve("auto")
+
+
+PAGES_OF_A_SECOND_TENSOR = """
+import resource, sys, torch
+from common import device
+if sys.argv[1] == "kept":
+    device.keep_freed_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**20)  # 1,024 pages of 4 KiB
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_freed_memory_is_used_again():
+    faults = {}
+    for kind in ("as it starts", "kept"):
+        command = [sys.executable, "-c", PAGES_OF_A_SECOND_TENSOR, kind]
+        faults[kind] = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    assert faults["kept"] < faults["as it starts"] / 2

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
 from torch import nn
 
-from common import diffence, rng
+from common import diffence, interval_search, rng
 from common.config import UNetConfig
 from common.diffence import EVERYWHERE, Diffence, Interval
 from common.diffusion import Denoiser, linear_alpha_bar, q_sample
@@ -197,7 +197,7 @@ def test_scenario_1_is_the_direct_loop_in_plain_numbers(seed):
     assert tuned == pytest.approx(min(said, key=said.get), abs=1e-10)
     fast = [diffence._phi_of_keepers(part).numpy() for part in known]
     own_grid = np.linspace(np.nanmin(fast[0]), np.nanmax(fast[1]), 21)
-    found = diffence._distances(*(diffence._answered_phi(part, own_grid) for part in fast))
+    found = interval_search.all_distances(*fast, own_grid)[np.triu_indices(21, k=1)]
     found[np.isinf(found)] = math.nan
     np.testing.assert_allclose(found, list(distances.values()), rtol=0, atol=1e-10)
 
@@ -512,27 +512,6 @@ def test_an_interval_that_is_none_is_refused_by_the_selection_too():
     for interval in (Interval(math.nan, math.nan), Interval(2.0, 1.0), Interval(0.0, math.inf)):
         with pytest.raises(ValueError, match="interval"):
             diffence.select(torch.zeros(1, 2, 2), interval)
-
-
-@pytest.mark.parametrize("width", [0.0, 2.3e-16, 1e-14])
-def test_ranges_too_narrow_for_bins_say_nothing(width):
-    assert diffence._distances(np.array([[1.0, 1.0]]), np.array([[1.0, 1.0 + width]])) == math.inf
-
-
-@settings(max_examples=200)
-@given(
-    arrays(np.float64, (4, 5), elements=st.sampled_from([-2.0, -0.5, 0.0, 0.25, 0.5, 1.0, 3.0, math.nan])),
-    st.sampled_from([np.linspace(-1, 1, 5), np.linspace(-2, 3, 21), np.array([0.0, 0.5])]),
-)
-def test_the_answers_under_all_intervals_are_those_of_one_at_a_time(keepers, grid):
-    """Ties, values on the grid's points, and candidates that do not keep the label (NaN); the raw one always does."""
-    keepers[:, -1] = np.nan_to_num(keepers[:, -1], nan=0.7)
-    answered = diffence._answered_phi(keepers, grid)
-    pairs = [(lo, hi) for i, lo in enumerate(grid) for hi in grid[i + 1 :]]
-    assert answered.shape == (len(pairs), 4)
-    for (lo, hi), row in zip(pairs, answered, strict=True):
-        chosen = diffence._select(torch.from_numpy(keepers), Interval(lo, hi))
-        assert row.tolist() == keepers[np.arange(4), chosen.numpy()].tolist()
 
 
 def test_a_plain_function_can_be_fenced(denoiser):

@@ -1,10 +1,11 @@
+import itertools
 import math
 
 import pytest
 import torch
 
 from common.config import UNetConfig
-from common.models.unet import GroupNorm, UNet
+from common.models.unet import GroupNorm, UNet, _attend
 from tests.common.formula import fill, images
 from tests.common.models.slow import slow_unet
 
@@ -110,3 +111,25 @@ def test_norms_of_bf16_images_are_those_of_float32_to_rounding(size):
     rounded = norm.bfloat16()(x)
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_attention_is_its_formula_to_rounding(precision):
+    q, k, v = (torch.randn(3, 16, 96, generator=torch.Generator().manual_seed(i)).to(precision) for i in range(3))
+    expected = torch.zeros(3, 16, 96, dtype=torch.float64)
+    for image, pixel in itertools.product(range(3), range(16)):
+        weights = [math.exp(float(q[image, pixel].double() @ other) / math.sqrt(96)) for other in k[image].double()]
+        for weight, value in zip(weights, v[image].double(), strict=True):
+            expected[image, pixel] += weight / math.fsum(weights) * value
+    torch.testing.assert_close(_attend(q, k, v).double(), expected, rtol=0, atol=8 * torch.finfo(precision).eps)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_an_image_has_the_same_bits_at_any_place_of_a_pass_and_in_any_company(precision):
+    net = fill(UNet(SMALL, channels=3, num_steps=20)).to(precision).to(memory_format=torch.channels_last).eval()
+    x, t = (2 * images(32, 3, 8, 8) - 1).to(precision), torch.full((16,), 7)
+    alone = net(x[:16], t)
+    order = torch.tensor([5, 20, 21, 0, 22, 15, 23, 24, 25, 26, 7, 27, 28, 29, 30, 8])
+    mixed = net(x[order], t)
+    for place, image in enumerate(order.tolist()):
+        assert image >= 16 or torch.equal(mixed[place], alone[image])
