@@ -237,7 +237,9 @@ def selection_score(classifier: nn.Module, selection: Labelled | None) -> Callab
 
 def adam(parameters: Any, config: TrainingConfig) -> torch.optim.Adam:
     """The optimiser of every published classifier."""
-    return torch.optim.Adam(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=True)
+    return torch.optim.Adam(
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=True, fused=True
+    )
 
 
 BatchLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
