@@ -34,7 +34,7 @@ def train(
     unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
     parallel = distributed.data_parallel(accelerate(unet, compile=compile))
     ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
-    optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
     alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
 
     def train_round(index: int, bar: tqdm) -> dict[str, float]:

@@ -236,10 +236,12 @@ def selection_score(classifier: nn.Module, selection: Labelled | None) -> Callab
 
 
 def adam(parameters: Any, config: TrainingConfig) -> torch.optim.Adam:
-    """The optimiser of every published classifier."""
-    return torch.optim.Adam(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=True, fused=True
-    )
+    """The optimiser of every published classifier.
+
+    Not the fused one, whose CPU kernel takes moments to lie in memory as their weights do: those of a resumed training
+    do not, and would be mixed up.
+    """
+    return torch.optim.Adam(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, amsgrad=True)
 
 
 BatchLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]

@@ -64,7 +64,7 @@ class _Trainer:
         with rng.global_draws(task.seed, "inference net"):
             self.net = InferenceNet(num_classes).to(task.device)
         self.optimizer = training.adam(self.classifier.parameters(), self.config)
-        self.net_optimizer = torch.optim.Adam(self.net.parameters(), lr=self.config.inference_learning_rate, fused=True)
+        self.net_optimizer = torch.optim.Adam(self.net.parameters(), lr=self.config.inference_learning_rate)
 
     def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
         task, config = self.task, self.config

@@ -27,11 +27,11 @@ def _data(count: int) -> Labelled:
 def step() -> list[Row]:
     """A training step of ResNet-18, batch 128."""
     data = _data(STEPS * BATCH)
-    plain_seconds = seconds(_steps(models.classifier(fast=False), data, fused=False), repeat=2)
+    plain_seconds = seconds(_steps(models.classifier(fast=False), data), repeat=2)
     device.keep_freed_memory()
     rows = []
     for precision, target in (("fp32", "1.25 x"), ("bf16", "2.2 x")):
-        work = _steps(models.classifier(precision=precision), data, fused=True)
+        work = _steps(models.classifier(precision=precision), data)
         here = seconds(work, repeat=2)
         what = f"{STEPS} training steps of ResNet-18, batch {BATCH}, {precision}"
         rows.append(compared(what, plain=plain_seconds, here=here, target=target))
@@ -41,8 +41,8 @@ def step() -> list[Row]:
     return rows
 
 
-def _steps(classifier: Classifier, data: Labelled, *, fused: bool) -> Callable[[], None]:
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3, amsgrad=True, fused=fused)
+def _steps(classifier: Classifier, data: Labelled) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3, amsgrad=True)
 
     def work() -> None:
         classifier.train()
