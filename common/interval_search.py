@@ -1,9 +1,8 @@
-"""Scenario 1 of Diffence: of all intervals between the points of a grid, the one that makes answers look most alike.
+"""Scenario 1 of Diffence: the interval under which the answers to known members and non-members look most alike.
 
-That is those to known members and those to known non-members, by the Jensen-Shannon distance of their histograms.
-
-Arrays of phi go in, [n, N + 1] "keepers": that of every candidate which keeps the raw label, the raw one last, and NaN
-for the others. All intervals that end at the same point of the grid are looked at at once.
+Of all intervals between two points of a grid it is the one of the least Jensen-Shannon distance between the histograms
+of both. Arrays of phi go in, the keepers [n, N + 1]: phi of every candidate that keeps the raw label, the raw one last,
+and NaN for the others. The intervals that end at the same point of the grid are looked at together.
 """
 
 import math
@@ -52,8 +51,8 @@ def answers(keepers: np.ndarray, grid: np.ndarray) -> Iterator[np.ndarray]:
     row = np.arange(n)
     keepers = np.where(np.isnan(keepers), math.inf, keepers)  # in no interval, and the nearest to nothing
     by_place = keepers.T.copy()
-    cell = sum((by_place >= point).astype(np.int8) + (by_place > point) for point in grid)
-    cell = cell.astype(np.int64) * n + row  # and row: [N + 1, n] numbers of a table [2 * points + 1, n]
+    cell = sum((by_place >= point).astype(np.int16) + (by_place > point) for point in grid)
+    cell = cell.astype(np.int64) * n + row  # and row: numbers of a table [2 * points + 1, n]
     cells = (2 * len(grid) + 1, n)
 
     first = np.tile(count * n + row, (cells[0], 1))  # keeper in each cell, or N + 1, which is none
@@ -62,7 +61,7 @@ def answers(keepers: np.ndarray, grid: np.ndarray) -> Iterator[np.ndarray]:
     at = first[1::2]
     added = np.minimum(first[:-1:2], at)
 
-    up_to = np.bincount(cell.ravel(), minlength=math.prod(cells)).reshape(cells).cumsum(axis=0)  # this cell
+    up_to = np.bincount(cell.ravel(), minlength=math.prod(cells)).reshape(cells).cumsum(axis=0)  # and in lower cells
     ordered = np.pad(np.sort(keepers), ((0, 0), (1, 1)), constant_values=(-math.inf, math.inf)).ravel()
     up_to += row * (count + 2)
     before = ordered[up_to[:-1:2]]  # the last keeper before each point of the grid

@@ -103,6 +103,7 @@ def rows_asked(fenced: Diffence, x: torch.Tensor) -> int:
 
 def growth() -> list[Row]:
     """Seconds of a bank as images and candidates grow."""
+    device.keep_freed_memory()
     rows = []
     for what, sizes in (("images", [(64, 10), (128, 10), (256, 10)]), ("candidates", [(64, 10), (64, 20), (64, 40)])):
         times = []
