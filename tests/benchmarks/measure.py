@@ -27,7 +27,8 @@ class Row:
 
 def compared(what: str, *, plain: float, here: float, target: str) -> Row:
     """Two times in seconds, and how many times faster the second is."""
-    return Row(what, f"{plain:.3g} s", f"{here:.3g} s", f"{plain / here:.3g} x", target)
+    shown = [f"{float(f'{value:.3g}'):g}" for value in (plain, here, plain / here)]  # 1140 and not 1.14e+03
+    return Row(what, f"{shown[0]} s", f"{shown[1]} s", f"{shown[2]} x", target)
 
 
 def seconds(work: Callable[[], Any], *, repeat: int = 3, warm: bool = True) -> float:
