@@ -61,11 +61,10 @@ def answers(keepers: np.ndarray, grid: np.ndarray) -> Iterator[np.ndarray]:
     at = first[1::2]
     added = np.minimum(first[:-1:2], at)
 
-    up_to = np.bincount(cell.ravel(), minlength=math.prod(cells)).reshape(cells).cumsum(axis=0)  # and in lower cells
+    in_cell = np.bincount(cell.ravel(), minlength=math.prod(cells)).reshape(cells)
+    up_to = in_cell.cumsum(axis=0)[1::2] + row * (count + 2)  # each point of the grid
     ordered = np.pad(np.sort(keepers), ((0, 0), (1, 1)), constant_values=(-math.inf, math.inf)).ravel()
-    up_to += row * (count + 2)
-    before = ordered[up_to[:-1:2]]  # the last keeper before each point of the grid
-    after = ordered[up_to[1::2] + 1]  # and the first one after it
+    before, after = ordered[up_to], ordered[up_to + 1]  # where none is at the point itself, the last and the first one
 
     held = at.copy()
     phi = np.pad(by_place, ((0, 1), (0, 0)), constant_values=math.nan).ravel()
