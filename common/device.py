@@ -76,8 +76,8 @@ def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def keep_freed_memory() -> None:
     """Let glibc keep what this process frees, up to 2 GiB, for what comes next.
 
-    As it starts, glibc gives large pieces back to the system, and each 4 KiB of the next tensor is then a page fault:
-    about a tenth of a training step on a CPU. Other C libraries stay as they are.
+    As it starts, glibc gives much of it back to the system, more or less by chance, and each 4 KiB used again is a
+    page fault: about a tenth of a training step on a CPU. Other C libraries stay as they are.
     """
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
         greatest = {M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 2**31 - 1}  # that it takes

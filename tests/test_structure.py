@@ -24,7 +24,7 @@ LAYERS = [
     {"diffence", "attacks"},
     {"models"},
     {"diffusion", "datasets", "published"},
-    {"config", "rng", "storage", "device", "paths", "tables"},
+    {"config", "rng", "storage", "device", "paths", "tables", "interval_search"},
     {"distributed"},
     {"errors"},
 ]

@@ -117,16 +117,15 @@ def test_a_process_without_a_gpu_of_its_own_is_told_so(machine, monkeypatch):
         device.resolve("auto")
 
 
-PAGES_OF_A_SECOND_TENSOR = """
+PAGE_FAULTS_OF_TENSORS = """
 import resource, sys, torch
 from common import device
 if sys.argv[1] == "kept":
     device.keep_freed_memory()
-for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**20)  # 1,024 pages of 4 KiB
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(faults)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    [torch.ones(2**20) for _ in range(16)]  # each of 1,024 pages of 4 KiB, which glibc gives back when all are freed
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
@@ -134,6 +133,6 @@ print(faults)
 def test_freed_memory_is_used_again():
     faults = {}
     for kind in ("as it starts", "kept"):
-        command = [sys.executable, "-c", PAGES_OF_A_SECOND_TENSOR, kind]
+        command = [sys.executable, "-c", PAGE_FAULTS_OF_TENSORS, kind]
         faults[kind] = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-    assert faults["kept"] < faults["as it starts"] / 2
+    assert faults["kept"] < faults["as it starts"]
