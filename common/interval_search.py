@@ -28,7 +28,10 @@ def most_alike(members: np.ndarray, non_members: np.ndarray) -> tuple[float, flo
 
 
 def all_distances(members: np.ndarray, non_members: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """The distance under [grid[a], grid[b]] at [a, b], infinite where a >= b or the histograms say nothing."""
+    """The distance under [grid[a], grid[b]] at [a, b], infinite where a >= b or the histograms say nothing.
+
+    [n, N + 1], [m, N + 1], increasing points [P] -> float64 [P, P], from 0 to sqrt(log 2)
+    """
     points = len(grid)
     counts = np.zeros((2, points, points, BINS))
     for b, answered in enumerate(answers(np.concatenate([members, non_members]), grid), start=1):
