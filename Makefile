@@ -15,7 +15,7 @@ demo: $(environment)
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended
 
 test: $(environment)
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest
 
 lint: $(environment)
 	$(PYTHON) -m ruff check .

@@ -12,8 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+WORK = [
+    f"common.experiment.{name}"
+    for name in ("data_partition", "evaluate", "export_published", "train_all", "train_ddpm", "train_defense")
+]
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["common.cli", "common.train_all", "sklearn.datasets", "tests.served"])
+_CONTEXT.set_forkserver_preload(["common.cli.train_all", *WORK, "sklearn.datasets", "tests.served"])
 
 
 def start(root: Path, folder: str, script: str, *arguments: str, output: Path) -> multiprocessing.process.BaseProcess:

@@ -9,9 +9,10 @@ import diffusers
 import numpy as np
 import pytest
 
-from common import departures, storage
 from common.defenses import DEFENSES
+from common.evaluation import departures
 from common.models import MODELS
+from common.runtime import storage
 from tests import miniature, served
 from tests.common.formula import fill
 from tests.miniature import DATASETS, files_below, run
@@ -58,7 +59,7 @@ def test_whole_path(trained: Path, dataset: str) -> None:
         for content in report["protocols"].values():
             for row in content["attacks"].values():
                 assert row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1]
-                assert set(row) == {"auc", "auc_ci", "balanced_accuracy", "tpr_at_fpr", "tnr_at_fnr"}
+                assert set(row) == {"auc", "auc_ci", "balanced_accuracy", "tpr_at_fpr", "tnr_at_fnr", "difference"}
                 assert set(row["tpr_at_fpr"]) == {"0.001", "0.01"} and set(row["tnr_at_fnr"]) == {"0.001"}
             assert content["best"]["auc"] == max(row["auc"] for row in content["attacks"].values())
         assert {"counts", "config", "seed", "versions", "inputs", "seconds"} <= set(report)
@@ -398,7 +399,7 @@ def test_wrong_usage_exits_with_2_and_the_choices(trained: Path) -> None:
         ("digits", "train_defense.py", "train_defense.py"),
         ("digits", "export_published.py", "export_published.py"),
         ("digits/evaluate_MIAs", "evaluate.py", "evaluate_mia.sh"),
-        (".", "common/train_all.py", "all-train-all.sh"),
+        (".", "common/cli/train_all.py", "all-train-all.sh"),
     ],
 )
 def test_every_command_has_help(trained: Path, folder: str, script: str, name: str) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from common import evaluation, storage
-from common.experiment import Experiment
-from common.paths import DatasetFolder
+from common.experiment import fence, subjects
+from common.experiment.experiment import Experiment
+from common.runtime import storage
+from common.runtime.paths import DatasetFolder
+from common.runtime.subject import Subject
 from tests import miniature, served
 from tests.common import published_files as files
 from tests.common.formula import images
@@ -156,12 +158,12 @@ def test_what_is_exported_and_put_in_place_elsewhere_is_the_same_model(
     )
     assert np.array_equal(here.partition.permutation.order, there.partition.permutation.order)
     x = images(5, 1, 8, 8)
-    ours, theirs = (evaluation.load_classifier(place, model="resnet", defense=defense) for place in (here, there))
+    ours, theirs = (subjects.load_classifier(place, Subject("resnet", defense)) for place in (here, there))
     assert_equal(ours.classifier.state_dict(), theirs.classifier.state_dict())
     assert torch.equal(ours.classifier(x), theirs.classifier(x))
     assert (ours.settings, ours.privacy, ours.partition) == (theirs.settings, theirs.privacy, theirs.partition)
     assert theirs.partition == there.partition.key  # so it is known whose members these are
-    denoisers = [evaluation.load_denoiser(place) for place in (here, there)]
+    denoisers = [fence.load_denoiser(place) for place in (here, there)]
     assert_equal(*(denoiser.state_dict() for denoiser in denoisers))
     assert torch.equal(*(denoiser(2 * x - 1, step=160) for denoiser in denoisers))
 

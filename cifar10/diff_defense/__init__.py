@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from common.diffence import Diffence
-from common.evaluation import fence_for
+from common.experiment.fence import fence_for
+from common.runtime.modes import Precision, Scenario
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -18,13 +19,13 @@ FOLDER = Path(__file__).resolve().parents[1]
 def fence(
     classifier: Callable[[torch.Tensor], torch.Tensor],
     *,
-    scenario: int | None = None,
+    scenario: int | Scenario | None = None,
     seed: int = 0,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     diffusion: Path | str | None = None,
 ) -> Diffence:
-    """Put the fence round a classifier that is on ``device``; see ``common.evaluation.fence_for``."""
+    """Put the fence round a classifier that is on ``device``; see ``common.experiment.fence.fence_for``."""
     return fence_for(
         FOLDER, classifier, scenario=scenario, seed=seed, device=device, precision=precision, diffusion=diffusion
     )

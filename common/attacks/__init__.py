@@ -1,6 +1,25 @@
-"""Membership inference attacks: arrays in, arrays out.
+"""Membership inference attacks: observations in, scores out, and everywhere a higher score means more likely a member.
 
-Reading order: answers, scores, threshold, neural, suite, metrics.
+They see arrays: no model of the target, no file, no dataset.
 
-Everywhere a higher score means more likely a member.
+The registry: an attack is one file here and one line below; what it must have is in interface.py.
 """
+
+from typing import TYPE_CHECKING
+
+from common.runtime.registry import Registry
+
+if TYPE_CHECKING:
+    from common.attacks.interface import Attack
+
+ATTACKS: "Registry[Attack]" = Registry(
+    confidence="common.attacks.confidence:ATTACK",
+    loss="common.attacks.loss:ATTACK",
+    entropy="common.attacks.entropy:ATTACK",
+    modified_entropy="common.attacks.modified_entropy:ATTACK",
+    correctness="common.attacks.correctness:ATTACK",
+    confidence_per_class="common.attacks.confidence:PER_CLASS",
+    entropy_per_class="common.attacks.entropy:PER_CLASS",
+    modified_entropy_per_class="common.attacks.modified_entropy:PER_CLASS",
+    nn="common.attacks.nn:ATTACK",
+)

@@ -1,18 +1,12 @@
-"""All attacks on one set of answers, fitted on one role's and scored on another's."""
+"""Attacks fitted on one role's observations and scored on another's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from common.attacks import neural, threshold
-from common.attacks.answers import Answers
-from common.attacks.scores import SCORES
-from common.config import NNAttackConfig
-
-PER_CLASS = {f"{name}_per_class": SCORES[name] for name in ("confidence", "entropy", "modified_entropy")}
-PUBLISHED = (*SCORES, "nn")  # those of the published evaluation
-ALL = (*SCORES, *PER_CLASS, "nn")
+from common.attacks.interface import Attack, CannotRun, Fitting, Observations
 
 
 class Scored(NamedTuple):
@@ -22,38 +16,33 @@ class Scored(NamedTuple):
     member: np.ndarray  # bool [n], the truth
 
 
-def _threshold_attacks(fit_on: Answers, *, hindsight: bool) -> Iterator[tuple[str, threshold.ThresholdAttack]]:
-    for name, score in SCORES.items():
-        yield name, threshold.unfitted(score) if hindsight else threshold.fit(score, fit_on, per_class=False)
-    for name, score in PER_CLASS.items():
-        yield name, threshold.fit(score, fit_on, per_class=True)
+@dataclass(frozen=True)
+class SuiteResult:
+    """The scores of the attacks that ran, by name, and why the others did not."""
+
+    scored: dict[str, Scored] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
 
 
 def run(
-    fit_on: Answers,
-    test: Answers,
-    nn_config: NNAttackConfig,
-    *,
-    seed: int,
-    names: tuple[str, ...] = ALL,
-    merged_sets: bool = False,
-    hindsight_threshold: bool = False,
-    epoch_by_test_auc: bool = False,
-) -> dict[str, Scored]:
-    """Fit attacks on one role's answers and score the test answers: 0 is each one's threshold.
+    attacks: Iterable[Attack], fit_on: Observations, test: Observations, fitting: Fitting, *, merged_sets: bool = False
+) -> SuiteResult:
+    """Fit the attacks on one role's observations and score the test observations.
 
-    The options are the published code's way:
-    merged_sets:          threshold attacks are scored on the fitting and the test answers together, in this order
-    hindsight_threshold:  one threshold for all is not fitted: the scores are left as they are
-    epoch_by_test_auc:    the NN attack trains on all fitting answers, and its epoch is picked by its AUC on the test
+    merged_sets:  attacks that fit no more than a threshold are scored on the fitting and the test samples together, in
+                  this order, as the published code does
     """
-    judged = fit_on.joined(test) if merged_sets else test
-    scored = {
-        name: Scored(attack.scores(judged), judged.member)
-        for name, attack in _threshold_attacks(fit_on, hindsight=hindsight_threshold)
-        if name in names
-    }
-    if "nn" in names:
-        net = neural.fit(fit_on, nn_config, seed=seed, choose_on=test if epoch_by_test_auc else None)
-        scored["nn"] = Scored(net.scores(test), test.member)
-    return scored
+    result = SuiteResult()
+    merged = fit_on.joined(test) if merged_sets else test
+    for attack in attacks:
+        judged = test if attack.learns else merged
+        try:
+            missing = attack.needs.missing(fit_on) or attack.needs.missing(judged)
+            if missing:
+                raise CannotRun(missing)
+            scores = attack.scores(attack.fit(fit_on, fitting), judged)
+        except CannotRun as reason:
+            result.not_run[attack.name] = str(reason)
+        else:
+            result.scored[attack.name] = Scored(scores, judged.membership)
+    return result

@@ -1,41 +1,57 @@
-"""Attacks that compare a score with a threshold, one for all samples or one for each class (Song and Mittal 2021).
+"""Attacks that compare one number with a threshold, the same for all samples or one for each true label.
 
-``fit`` learns the thresholds from one role's answers; ``scores`` of other answers are shifted so that 0 is the
-threshold, which for class thresholds also makes the classes comparable in one ROC curve.
+Here thresholds are fitted (Yeom et al., CSF 2018; for each class, Song and Mittal, USENIX Security 2021). Scores
+are shifted so that 0 is the threshold, which for class thresholds also makes the classes comparable in one ROC curve.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from common.attacks import metrics
-from common.attacks.answers import Answers
-from common.attacks.scores import Score
+from common.attacks.interface import Attack, Fitting, Needs, Observations
+from common.statistics import roc
+
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(logits float64 [n, K], labels int64 [n]) -> float64 [n], higher = more likely a member"""
+
+Thresholds = np.ndarray | None
+"""float64 [K], by true label; None leaves the score as it is"""
 
 
-@dataclass(frozen=True)
-class ThresholdAttack:
-    score: Score
-    thresholds: np.ndarray | None  # float64 [K], by true label; None leaves the score as it is
-
-    def scores(self, answers: Answers) -> np.ndarray:
-        """float64 [n], at least 0 where the attack says member."""
-        values = self.score(answers.logits, answers.labels)
-        return values if self.thresholds is None else values - self.thresholds[answers.labels]
-
-
-def unfitted(score: Score) -> ThresholdAttack:
-    """The score as it is, for whoever picks its threshold in hindsight."""
-    return ThresholdAttack(score, None)
+def attack(name: str, score: Score, *, source: str, per_class: bool = False, published: bool = False) -> Attack:
+    """The attack that compares a score of the answer to the image with a threshold."""
+    return Attack(
+        name=name,
+        source=source,
+        needs=Needs(),
+        fit=partial(fit, score, per_class=per_class),
+        scores=partial(scores, score),
+        published=published,
+    )
 
 
-def fit(score: Score, answers: Answers, *, per_class: bool) -> ThresholdAttack:
+def fit(score: Score, observations: Observations, fitting: Fitting, *, per_class: bool) -> Thresholds:
     """Thresholds of greatest balanced accuracy; a class without members or non-members gets the one of all samples."""
-    values = score(answers.logits, answers.labels)
-    thresholds = np.full(answers.logits.shape[1], metrics.best_threshold(values, answers.member))
+    if fitting.hindsight_threshold and not per_class:
+        return None
+    member, labels = observations.membership, observations.labels
+    values = score(observations.logits, labels)
+    thresholds = np.full(observations.logits.shape[1], roc.best_threshold(values, member))
     if per_class:
-        for label in np.unique(answers.labels):
-            of_class = answers.labels == label
-            if len(np.unique(answers.member[of_class])) == 2:
-                thresholds[label] = metrics.best_threshold(values[of_class], answers.member[of_class])
-    return ThresholdAttack(score, thresholds)
+        for label in np.unique(labels):
+            of_class = labels == label
+            if len(np.unique(member[of_class])) == 2:
+                thresholds[label] = roc.best_threshold(values[of_class], member[of_class])
+    return thresholds
+
+
+def scores(score: Score, thresholds: Thresholds, observations: Observations) -> np.ndarray:
+    """float64 [n], at least 0 where the attack says member."""
+    values = score(observations.logits, observations.labels)
+    return values if thresholds is None else values - thresholds[observations.labels]
+
+
+def of_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Each sample's value for its true label: [n, K], [n] -> [n]."""
+    return np.take_along_axis(values, labels[:, None], axis=1)[:, 0]

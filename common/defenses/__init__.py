@@ -1,14 +1,21 @@
-"""The registry: a defence is one file here, one line below and one YAML in each dataset folder's configs/."""
+"""The defences that Diffence is stacked on: what each trains, and how its classifier answers. No attack, no file paths.
 
-from common.defenses import advreg, dpsgd, hamp, memguard, relaxloss, selena, undefended
-from common.defenses.base import Defense
+The registry: a defence is one file here, one line below and one YAML in each dataset folder's configs/.
+"""
 
-DEFENSES: dict[str, Defense] = {
-    "undefended": undefended.DEFENSE,
-    "selena": selena.DEFENSE,
-    "advreg": advreg.DEFENSE,
-    "hamp": hamp.DEFENSE,
-    "relaxloss": relaxloss.DEFENSE,
-    "dpsgd": dpsgd.DEFENSE,
-    "memguard": memguard.DEFENSE,
-}
+from typing import TYPE_CHECKING
+
+from common.runtime.registry import Registry
+
+if TYPE_CHECKING:
+    from common.defenses.base import Defense
+
+DEFENSES: "Registry[Defense]" = Registry(
+    undefended="common.defenses.undefended:DEFENSE",
+    selena="common.defenses.selena:DEFENSE",
+    advreg="common.defenses.advreg:DEFENSE",
+    hamp="common.defenses.hamp:DEFENSE",
+    relaxloss="common.defenses.relaxloss:DEFENSE",
+    dpsgd="common.defenses.dpsgd:DEFENSE",
+    memguard="common.defenses.memguard:DEFENSE",
+)

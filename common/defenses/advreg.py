@@ -1,7 +1,7 @@
 """Adversarial regularisation (Nasr, Shokri, Houmansadr, CCS 2018): train against an inference net that guesses members.
 
 An epoch is rounds of 26 batches of members and of non-members for the inference net, and then 2 for the classifier
-(the last round has the rest of an odd number), which makes it several times as dear as a plain epoch.
+(the last round has the rest of an odd number), which makes it several times as costly as a plain epoch.
 """
 
 import torch
@@ -9,12 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from common import rng, training
-from common.config import NonNegativeFloat, Positive, PositiveFloat, TrainingConfig
-from common.datasets import to_float
 from common.defenses.base import Defense, Task
 from common.models.mlp import initialise, relu_stack
-from common.training import Labelled, answer
+from common.runtime import rng
+from common.runtime.config import NonNegativeFloat, Positive, PositiveFloat
+from common.runtime.images import Labelled, to_float
+from common.training.classifier import TrainingConfig, adam, answer, num_batches, selection_score, shuffled_batches
+from common.training.loop import run_rounds
 
 
 class AdvRegConfig(TrainingConfig):
@@ -63,13 +64,13 @@ class _Trainer:
         num_classes = answer(self.classifier, task.members.images[:1]).shape[1]  # which leaves batch norm as it is
         with rng.global_draws(task.seed, "inference net"):
             self.net = InferenceNet(num_classes).to(task.device)
-        self.optimizer = training.adam(self.classifier.parameters(), self.config)
+        self.optimizer = adam(self.classifier.parameters(), self.config)
         self.net_optimizer = torch.optim.Adam(self.net.parameters(), lr=self.config.inference_learning_rate)
 
     def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
         task, config = self.task, self.config
         batches = list(
-            training.shuffled_batches(
+            shuffled_batches(
                 len(task.members), config.batch_size, generator=rng.torch_generator(task.seed, "batches", epoch)
             )
         )
@@ -131,11 +132,11 @@ def in_turn(samples: int, count: int, *, generator: torch.Generator) -> torch.Te
 
 def train(task: Task) -> None:
     trainer = _Trainer(task)
-    training.run_rounds(
+    run_rounds(
         task.job,
         seed=task.seed,
         rounds=task.config.epochs,
-        steps_per_round=training.num_batches(len(task.members), task.config.batch_size),
+        steps_per_round=num_batches(len(task.members), task.config.batch_size),
         stateful={
             "classifier": trainer.classifier,
             "optimizer": trainer.optimizer,
@@ -143,7 +144,7 @@ def train(task: Task) -> None:
             "net_optimizer": trainer.net_optimizer,
         },
         train_round=trainer.train_epoch,
-        score=training.selection_score(trainer.classifier, task.selection),
+        score=selection_score(trainer.classifier, task.selection),
         kept=lambda: {"state_dict": trainer.classifier.network.state_dict()},
     )
 

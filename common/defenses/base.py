@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.config import TrainingConfig
-from common.models import Classifier
-from common.training import BatchLoss, Job, Labelled, cross_entropy, train_classifier
+from common.models.classifiers import Classifier
+from common.runtime.images import Labelled
+from common.training.classifier import BatchLoss, TrainingConfig, cross_entropy, train_classifier
+from common.training.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Task:
     reference: Labelled
     tuning_members: Labelled  # members whose answers the held-out protocol fits no attack to and scores none on
     selection: Labelled | None  # for choosing the epoch; None keeps the last
-    undefended: Path  # the undefended classifier's checkpoint, for defences that need it
+    undefended: Callable[
+        [], dict[str, torch.Tensor]
+    ]  # reads the undefended classifier's weights, where a defence needs them
     seed: int
     device: torch.device
 

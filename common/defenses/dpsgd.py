@@ -21,11 +21,13 @@ from pydantic import Field, model_validator
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from common import rng, training
-from common.config import Positive, PositiveFloat, TrainingConfig
-from common.datasets import to_float
 from common.defenses.base import Defense, Task
-from common.errors import UserError
+from common.runtime import rng
+from common.runtime.config import Positive, PositiveFloat
+from common.runtime.errors import UserError
+from common.runtime.images import to_float
+from common.training.classifier import TrainingConfig, adam, num_batches, selection_score
+from common.training.loop import run_rounds
 
 
 class DPSGDConfig(TrainingConfig):
@@ -87,7 +89,7 @@ def expected_batch(config: DPSGDConfig, *, members: int) -> int:
 
 
 def steps_per_epoch(config: DPSGDConfig, *, members: int) -> int:
-    return training.num_batches(members, config.batch_size)
+    return num_batches(members, config.batch_size)
 
 
 def epsilon(config: DPSGDConfig, *, members: int, steps: int) -> float:
@@ -108,7 +110,7 @@ class Trainer:
         self.module = GradSampleModule(self.classifier)
         self.noise = torch.Generator(task.device)  # Opacus draws on the device; seeded by name in each epoch
         self.optimizer = DPOptimizer(
-            training.adam(self.module.parameters(), self.config),
+            adam(self.module.parameters(), self.config),
             noise_multiplier=noise_multiplier(self.config, members=self.members),
             max_grad_norm=self.config.max_grad_norm,
             expected_batch_size=expected_batch(self.config, members=self.members),
@@ -161,14 +163,14 @@ def train(task: Task) -> None:
         "noise_multiplier": noise_multiplier(config, members=members),
         "max_grad_norm": config.max_grad_norm,
     }
-    training.run_rounds(
+    run_rounds(
         task.job,
         seed=task.seed,
         rounds=config.epochs,
         steps_per_round=steps_per_epoch(config, members=members),
         stateful={"classifier": trainer.classifier, "optimizer": trainer.optimizer},
         train_round=trainer.train_epoch,
-        score=training.selection_score(trainer.classifier, task.selection),
+        score=selection_score(trainer.classifier, task.selection),
         kept=lambda: {"state_dict": trainer.classifier.network.state_dict(), "privacy": privacy},
     )
     print(

@@ -13,9 +13,10 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from common import rng
-from common.config import NonNegativeFloat, TrainingConfig
 from common.defenses.base import Defense, Task, train_on_members, with_clear_top
+from common.runtime import rng
+from common.runtime.config import NonNegativeFloat
+from common.training.classifier import TrainingConfig
 
 STEP = 0.01  # in which the true class's share of a soft label is lowered
 

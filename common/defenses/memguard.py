@@ -15,12 +15,14 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from common import published, rng, storage, training
-from common.config import Positive, PositiveFloat, TrainingConfig
 from common.defenses.base import Defense, Task, with_clear_top
-from common.errors import UserError
+from common.defenses.memguard_engine import Compact, Place, Walk, unit
 from common.models.mlp import relu_stack
-from common.training import answer
+from common.runtime import rng, storage
+from common.runtime.config import Positive, PositiveFloat
+from common.runtime.errors import UserError
+from common.training.classifier import TrainingConfig, adam, answer, num_batches, shuffled_batches
+from common.training.loop import run_rounds
 
 
 class MemGuardConfig(TrainingConfig):
@@ -55,85 +57,6 @@ class DefenseClassifier(nn.Module):
         return self.layers(z.softmax(dim=1).sort(dim=1, descending=True).values)[:, 0]
 
 
-class Compact:
-    """A defence classifier as phase I asks it, some hundred times for an answer: the same function, and its gradient.
-
-    Most units of the first layer are on one side of 0 for all sorted probabilities there are. Those below it are left
-    out. Those above it are linear there, so the second layer takes them straight from the probabilities, which pass the
-    first ReLU as they are.
-
-    A row's bits do not depend on its company, since a walk of some hundred steps makes much of a rounding: matrix
-    products round alike for at least 4 rows and widths that are multiples of 16 (other kernels do the rest).
-    """
-
-    def __init__(self, guess: DefenseClassifier) -> None:
-        first, second, third, last = (part for part in guess.layers.modules() if isinstance(part, nn.Linear))
-        through = torch.eye(first.in_features).to(first.weight)
-        ranks = through.diag().cumsum(dim=0)  # 1 … K
-        corners = (ranks <= ranks[:, None]) / ranks[:, None]  # [K, K]: k equal ones; sorted probabilities lie between
-        h = first(corners)
-        above = (h >= 0).all(dim=0)
-        bent = ~above & (h > 0).any(dim=0)
-        straight = second.weight[:, above]
-        filler = (0, -first.in_features % 16)
-        self.layers = [
-            (F.pad(torch.cat([first.weight[bent], through]), filler), torch.cat([first.bias[bent], 0 * ranks])),
-            (
-                torch.cat([second.weight[:, bent], straight @ first.weight[above]], dim=1),
-                second.bias + straight @ first.bias[above],
-            ),
-            (third.weight, third.bias),
-        ]
-        self.weight, self.bias = last.weight, last.bias  # of the last layer
-
-    def __call__(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probabilities [B, K] in any order -> the logit [B] and its gradient by them [B, K]."""
-        count, classes = p.shape
-        ordered, order = p.sort(dim=1, descending=True)
-        h = F.pad(ordered, (0, -classes % 16, 0, max(0, 4 - count)))
-        outputs = []
-        for weight, bias in self.layers:
-            h = F.linear(h, weight, bias).relu_()
-            outputs.append(h)
-        d = (h * self.weight).sum(dim=1) + self.bias
-        slope = self.weight
-        for (weight, _), output in zip(reversed(self.layers), reversed(outputs), strict=True):
-            slope = (slope * output.sign()) @ weight
-        return d[:count], torch.empty_like(p).scatter_(1, order, slope[:count, :classes])
-
-
-class Place(NamedTuple):
-    """Where samples are in phase I: logits [B, K], the label's first, and what follows from them."""
-
-    z: torch.Tensor
-    p: torch.Tensor  # softmax [B, K]
-    lead: torch.Tensor  # of the label over the greatest other logit, [B]
-    d: torch.Tensor  # the guess [B]
-    slope: torch.Tensor  # its gradient by p, [B, K]
-
-    @classmethod
-    def at(cls, z: torch.Tensor, guess: Compact) -> "Place":
-        p = z.softmax(dim=1)
-        return cls(z, p, z[:, 0] - z[:, 1:].amax(dim=1), *guess(p))
-
-
-class Walk(NamedTuple):
-    """The samples still on their way in phase I."""
-
-    rows: torch.Tensor  # which of the batch they are, [B']
-    origin: torch.Tensor  # their own logits [B', K]
-    p: torch.Tensor  # and probabilities
-    member: torch.Tensor  # whether the guess takes these for a member's, bool [B']
-    z: torch.Tensor  # where they are, [B', K]
-    c3: torch.Tensor  # [B']
-    steps: torch.Tensor  # taken with this c3, [B']
-
-    @classmethod
-    def start(cls, z: torch.Tensor, guess: Compact, *, c3: float) -> "Walk":
-        rows, here = torch.arange(len(z), device=z.device), Place.at(z, guess)
-        return cls(rows, z, here.p, here.d > 0, z.clone(), torch.full_like(here.d, c3), torch.zeros_like(rows))
-
-
 @torch.inference_mode()
 def guard(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -> torch.Tensor:
     """Phase I for a batch of sorted logits [B, K], greatest first -> noisy logits [B, K], or z where none was found.
@@ -146,7 +69,7 @@ def guard(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -> 
     walk = Walk.start(z, ask, c3=config.c3_first)
     while len(walk.rows):
         here = Place.at(walk.z, ask)
-        step = _unit(phase_one_gradient(here, walk.p, config, c3=walk.c3))
+        step = unit(phase_one_gradient(here, walk.p, config, c3=walk.c3))
         walk = walk._replace(z=here.z.sub(step, alpha=config.step_length), steps=walk.steps + 1)
         found = (((here.d > 0) != walk.member) & (here.lead > 0)).nonzero()[:, 0]
         if len(found):
@@ -177,12 +100,6 @@ def phase_one_gradient(here: Place, p: torch.Tensor, config: MemGuardConfig, *, 
         gradient[:, 0] -= flipped
         gradient.scatter_add_(1, 1 + here.z[:, 1:].argmax(dim=1, keepdim=True), flipped[:, None])
     return gradient
-
-
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    """Vectors [B, K] at length 1, however short they are; zero stays zero."""
-    scaled = (vectors / vectors.abs().amax(dim=1, keepdim=True)).nan_to_num()  # whose squares do not underflow
-    return scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1)
 
 
 def mixing_probability(
@@ -247,19 +164,17 @@ def unguarded_share(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardC
 def train(task: Task) -> None:
     """Train the defence classifier; the checkpoint holds it beside the undefended classifier's weights."""
     config: MemGuardConfig = task.config
-    state = storage.load_checkpoint(task.undefended, expect={"state_dict": dict})
-    classifier = task.new_classifier(task.seed)
-    weights = published.own_form(state["state_dict"], source=str(task.undefended))
-    storage.load_weights(classifier.network, weights, path=task.undefended)
-    z, member = _training_answers(task, classifier)
+    classifier, weights = task.new_classifier(task.seed), task.undefended()
+    classifier.network.load_state_dict(weights)
+    z, member = training_answers(task, classifier)
     with rng.global_draws(task.seed, "defence classifier"):
         guess = DefenseClassifier(z.shape[1]).to(task.device)
-    optimizer = training.adam(guess.parameters(), config)
+    optimizer = adam(guess.parameters(), config)
 
     def train_epoch(epoch: int, bar: tqdm) -> dict[str, float]:
         generator = rng.torch_generator(task.seed, "batches", epoch)
         total = 0.0
-        for indices in training.shuffled_batches(len(z), config.batch_size, generator=generator):
+        for indices in shuffled_batches(len(z), config.batch_size, generator=generator):
             there = indices.to(task.device)
             loss = F.binary_cross_entropy_with_logits(guess(z[there]), member[there])
             optimizer.zero_grad(set_to_none=True)
@@ -269,11 +184,11 @@ def train(task: Task) -> None:
             bar.update()
         return {"loss": total / len(z)}
 
-    training.run_rounds(
+    run_rounds(
         task.job,
         seed=task.seed,
         rounds=config.epochs,
-        steps_per_round=training.num_batches(len(z), config.batch_size),
+        steps_per_round=num_batches(len(z), config.batch_size),
         stateful={"guess": guess, "optimizer": optimizer},
         train_round=train_epoch,
         kept=lambda: {
@@ -286,7 +201,7 @@ def train(task: Task) -> None:
     print(f"no noise is found for {unguarded:.1%} of the answers that the defence classifier learnt from: unguarded")
 
 
-def _training_answers(task: Task, classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+def training_answers(task: Task, classifier: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Sorted logits [2n, K] of the undefended classifier for n members and n reference samples, and 1 for members."""
     n = min(len(task.tuning_members), len(task.reference))
     answers = [answer(classifier, part.images[:n]) for part in (task.tuning_members, task.reference)]

@@ -6,8 +6,9 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from common.config import NonNegativeFloat, TrainingConfig
 from common.defenses.base import Defense, Task, train_on_members
+from common.runtime.config import NonNegativeFloat
+from common.training.classifier import TrainingConfig
 
 
 class RelaxLossConfig(TrainingConfig):

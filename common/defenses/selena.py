@@ -9,10 +9,11 @@ from pydantic import model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from common import distributed, rng, storage, training
-from common.config import Positive, TrainingConfig
 from common.defenses.base import Defense, Task, train_on_members
-from common.training import Job, Labelled, answer, train_classifier
+from common.runtime import distributed, rng, storage
+from common.runtime.config import Positive
+from common.training.classifier import TrainingConfig, answer, train_classifier
+from common.training.jobs import Job, is_done
 
 
 class SelenaConfig(TrainingConfig):
@@ -50,8 +51,9 @@ def train(task: Task) -> None:
 
 def teacher_job(task: Task, index: int) -> Job:
     """A teacher's own job: it does not depend on how the teachers' answers are used afterwards."""
-    settings = {key: value for key, value in task.job.made_from["settings"].items() if key != "soft_labels"}
-    made_from = {**task.job.made_from, "settings": settings, "teacher": index}
+    made_from = task.job.made_from
+    settings = {key: value for key, value in (made_from.settings or {}).items() if key != "soft_labels"}
+    made_from = made_from.model_copy(update={"settings": settings, "teacher": index})
     name = task.job.path.name.split(".")[0]
     return Job(task.job.path.parent / f"{name}.teachers" / f"{index:02}.pth.tar", made_from)
 
@@ -59,10 +61,9 @@ def teacher_job(task: Task, index: int) -> Job:
 def train_teacher(task: Task, index: int, unseen: torch.Tensor) -> None:
     """Train teacher ``index`` on the members for which ``unseen`` (bool [members]) is false, if it is not there yet."""
     job = teacher_job(task, index)
-    if training.is_done(job):
+    if is_done(job):
         return
-    seen = ~unseen.to(task.device)
-    share = Labelled(task.members.images[seen], task.members.labels[seen])
+    share = task.members[~unseen.to(task.device)]
     seed = rng.derive_seed(task.seed, "teacher", index)
     train_classifier(job, task.new_classifier(seed), share, task.config, selection=task.selection, seed=seed)
 

@@ -1,11 +1,14 @@
 """DenseNet-BC (Huang et al., CVPR 2017): torchvision's, with a 3x3 stem that keeps the size of the image."""
 
+from typing import Any
+
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
 
 from common.models.small_images import require_halvings, without_in_place
+from common.runtime.images import ImageSpec
 
 
 class DenseNet(torchvision.models.DenseNet):
@@ -31,3 +34,7 @@ class DenseNet(torchvision.models.DenseNet):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """As torchvision's, whose last ReLU overwrites what it is given."""
         return self.classifier(F.relu(self.features(x)).mean(dim=(2, 3)))
+
+
+def build(settings: dict[str, Any], spec: ImageSpec) -> DenseNet:
+    return DenseNet(channels=spec.channels, num_classes=spec.num_classes, image_size=spec.image_size, **settings)

@@ -6,9 +6,13 @@ torchvision's cannot be made narrower, and adds its residuals in place, which pe
 allow.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from common.runtime.images import ImageSpec
 
 
 class Block(nn.Module):
@@ -96,3 +100,11 @@ class ResNet(nn.Module):
         for stage in range(self.num_stages):
             h = self.get_submodule(f"layer{stage + 1}")(h)
         return self.fc(h.mean(dim=(2, 3)))
+
+
+def basic(settings: dict[str, Any], spec: ImageSpec) -> ResNet:
+    return ResNet(channels=spec.channels, num_classes=spec.num_classes, **settings)
+
+
+def bottleneck(settings: dict[str, Any], spec: ImageSpec) -> ResNet:
+    return ResNet(channels=spec.channels, num_classes=spec.num_classes, **settings, block=Bottleneck)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from common.errors import UserError
+from common.runtime.errors import UserError
 
 
 def without_in_place(network: nn.Module) -> None:

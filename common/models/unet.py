@@ -4,15 +4,32 @@ Images are [B, C, H, W] in [-1, 1]; the time index is that of the schedule's bet
 """
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from common.config import UNetConfig
+from common.runtime.config import Fraction, NonNegative, Positive, Strict
 
 GROUPS = 32
 FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
+
+
+class UNetConfig(Strict):
+    ch: Annotated[int, Field(gt=0, multiple_of=GROUPS)]
+    ch_mult: Annotated[list[Positive], Field(min_length=1)]
+    attn: list[NonNegative]  # levels with attention
+    num_res_blocks: Positive
+    dropout: Fraction
+
+    @model_validator(mode="after")
+    def _attention_levels_exist(self) -> "UNetConfig":
+        beyond = [level for level in self.attn if level >= len(self.ch_mult)]
+        if beyond:
+            raise ValueError(f"attn names level {beyond[0]}, but ch_mult has levels 0 to {len(self.ch_mult) - 1}")
+        return self
 
 
 class GroupNorm(nn.GroupNorm):

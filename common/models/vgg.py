@@ -1,10 +1,13 @@
 """VGG with batch normalisation (Simonyan and Zisserman, ICLR 2015): torchvision's, with a head for small images."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torchvision.models.vgg import make_layers
 
 from common.models.small_images import require_halvings, without_in_place
+from common.runtime.images import ImageSpec
 
 
 class VGG(nn.Module):
@@ -54,3 +57,7 @@ class VGG(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
+
+
+def build(settings: dict[str, Any], spec: ImageSpec) -> VGG:
+    return VGG(channels=spec.channels, num_classes=spec.num_classes, image_size=spec.image_size, **settings)

@@ -1,9 +1,12 @@
 """Vision Transformer (Dosovitskiy et al., ICLR 2021): torchvision's, with patches of a few pixels and any channels."""
 
+from typing import Any
+
 import torchvision
 from torch import nn
 
-from common.errors import UserError
+from common.runtime.errors import UserError
+from common.runtime.images import ImageSpec
 
 
 class VisionTransformer(torchvision.models.VisionTransformer):
@@ -34,3 +37,9 @@ class VisionTransformer(torchvision.models.VisionTransformer):
         nn.init.trunc_normal_(self.conv_proj.weight, std=(channels * patch_size**2) ** -0.5)
         assert self.conv_proj.bias is not None
         nn.init.zeros_(self.conv_proj.bias)
+
+
+def build(settings: dict[str, Any], spec: ImageSpec) -> VisionTransformer:
+    return VisionTransformer(
+        channels=spec.channels, num_classes=spec.num_classes, image_size=spec.image_size, **settings
+    )

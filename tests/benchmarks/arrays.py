@@ -7,11 +7,16 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from common import device, diffence, interval_search, training
-from common.attacks import metrics, neural, suite
-from common.attacks.answers import Answers
-from common.config import NNAttackConfig
-from common.training import Labelled
+from common.attacks import ATTACKS, suite
+from common.attacks import nn as nn_attack
+from common.attacks.interface import Fitting, Observations
+from common.attacks.nn import NNAttackConfig
+from common.diffence import Candidates, intervals
+from common.runtime import device
+from common.runtime.images import Labelled
+from common.statistics import roc
+from common.statistics.bootstrap import Bootstrap
+from common.training import classifier
 from tests.benchmarks import plain
 from tests.benchmarks.measure import Row, compared, rate, seconds
 
@@ -22,42 +27,43 @@ RUNS = 8  # of the NN attack: its small products are twice as slow while the sys
 def interval() -> list[Row]:
     """Of 1,000 + 1,000 samples with 31 candidates each, from their phi to the interval."""
     generator = torch.Generator().manual_seed(0)
-    members, others = (torch.randn(1000, 31, K, generator=generator) + torch.eye(K)[0] * gap for gap in (6.0, 5.0))
-    keepers = [diffence._phi_of_keepers(part).numpy() for part in (members, others)]
+    logits = (torch.randn(1000, 31, K, generator=generator) + torch.eye(K)[0] * gap for gap in (6.0, 5.0))
+    known = [Candidates(part, torch.full((1000,), 30)) for part in logits]
+    phis = [part.phi.where(part.keeps, math.nan).numpy() for part in known]
     found = []
     plain_seconds = seconds(
-        lambda: found.append(plain.interval(*keepers, grid_points=interval_search.GRID_POINTS)), repeat=1, warm=False
+        lambda: found.append(plain.interval(*phis, grid_points=intervals.GRID_POINTS)), repeat=1, warm=False
     )
-    tuned = diffence.tune_interval(members, others, scenario=1)
+    tuned = intervals.most_alike(*known)
     assert np.allclose(found[0], tuned, rtol=0, atol=1e-12), (found, tuned)
     device.keep_freed_memory()
-    here = seconds(lambda: interval_search.most_alike(*keepers))
-    return [compared("interval search, 1,000 + 1,000 samples", plain=plain_seconds, here=here, target="100 x")]
+    here = seconds(lambda: intervals.most_alike(*known))
+    return [compared("interval search, 1,000 + 1,000 samples", plain=plain_seconds, here=here, target="0.3 s")]
 
 
-def _answers(seed: int, count: int = 1000) -> Answers:
+def _answers(seed: int, count: int = 1000) -> Observations:
     """Of ``count`` members and as many others, members somewhat surer."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, K, 2 * count)
     member = np.arange(2 * count) < count
     logits = generator.normal(size=(2 * count, K))
     logits[np.arange(2 * count), labels] += np.where(member, 5, 4)
-    return Answers(logits, labels, member)
+    return Observations.of_images(logits, labels, member)
 
 
 def attacks() -> list[Row]:
     """The suite on 4 x 1,000 answers, and the NN attack."""
     fit_on, test = _answers(0), _answers(1)
     config = NNAttackConfig(epochs=20, batch_size=64, learning_rate=5e-4, decay_epoch=100, validation=0.25)
-    bootstrap = metrics.Bootstrap.draw(test.member, resamples=1000, seed=0)
+    resamples = Bootstrap.draw(test.membership, resamples=1000, seed=0)
 
     def without_nn() -> None:
-        names = tuple(name for name in suite.ALL if name != "nn")
-        for scored in suite.run(fit_on, test, config, seed=0, names=names).values():
-            metrics.auc(*scored)
-            bootstrap.aucs(*scored)
+        untrained = [attack for attack in ATTACKS.values() if not attack.learns]
+        for scored in suite.run(untrained, fit_on, test, Fitting(None, 0)).scored.values():
+            roc.auc(*scored)
+            resamples.aucs(*scored)
 
-    features = [neural._features(part) for part in (fit_on, test)]
+    features = [nn_attack.features_of(part) for part in (fit_on, test)]
     nn_plain = seconds(
         lambda: plain.nn_attack(
             features[0], fit_on.member, features[1], test.member,
@@ -69,11 +75,11 @@ def attacks() -> list[Row]:
 
     def nn() -> None:
         """The plain one's work: trained on all answers, and the epoch picked by the test."""
-        neural.fit(fit_on, config, seed=0, choose_on=test).scores(test)
+        nn_attack.fit(fit_on, config, seed=0, choose_on=test).scores(test)
 
     def held_out() -> None:
         """What this project trusts: trained on three quarters of them, and the epoch picked by the last one."""
-        neural.fit(fit_on, config, seed=0).scores(test)
+        nn_attack.fit(fit_on, config, seed=0).scores(test)
 
     what = f"NN attack, {config.epochs} epochs on 1,000 + 1,000"
     return [
@@ -105,7 +111,7 @@ def reading() -> list[Row]:
 
     def epoch() -> None:
         """What an epoch of training does before the first layer."""
-        for images, *_ in training.batches(data, 128, generator=torch.Generator().manual_seed(0)):
+        for images, *_ in classifier.batches(data, 128, generator=torch.Generator().manual_seed(0)):
             images.sub_(normalise[0]).div_(normalise[1])
 
     plain_seconds = slow * math.ceil(count / part)

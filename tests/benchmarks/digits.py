@@ -3,75 +3,71 @@
 The AUCs are given under the interval that each precision tunes, and under the other's: rounding and tuning told apart.
 """
 
+from typing import get_args
+
 import torch
 
-from common import config, diffence, evaluation, protocols, tables
-from common.bank import BankStore
-from common.datasets import to_float
-from common.device import PRECISIONS
-from common.diffence import Interval
-from common.experiment import Experiment
-from common.paths import DatasetFolder
-from common.protocols import HELD_OUT, PROTOCOLS, Drawn, Protocol
+from common.evaluation.answers import FencedPopulation
+from common.evaluation.judge import judge
+from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, Protocol, interval_for
+from common.evaluation.run import Settings
+from common.experiment import evaluate, subjects
+from common.experiment.experiment import Experiment
+from common.reports import tables
+from common.runtime.images import to_float
+from common.runtime.modes import Precision
+from common.runtime.paths import DatasetFolder
+from common.runtime.subject import Subject
 from tests.benchmarks.inference import rows_asked
 from tests.miniature import REPOSITORY
 
 
 def main() -> None:
-    folder = DatasetFolder(REPOSITORY / "digits")
-    settings = evaluation.Settings(
-        model="resnet",
-        defense="undefended",
-        fence=config.load(folder.config("diffence"), config.DiffenceConfig),
-        evaluation=config.load(folder.config("evaluation"), config.EvaluationConfig),
-    )
-    stores = {precision: _store(folder, settings, precision) for precision in PRECISIONS}
+    experiments = {
+        precision: Experiment.at(DatasetFolder(REPOSITORY / "digits"), device="cpu", precision=precision)
+        for precision in get_args(Precision)
+    }
+    settings = evaluate.settings_for(experiments["fp32"], Subject(), list(PROTOCOLS.values()))
+    fenced = {precision: _fenced(experiment, settings) for precision, experiment in experiments.items()}
     header = ["protocol", "computed in", "interval tuned in", "interval", "best AUC with Diffence"]
-    rows = [row for protocol in PROTOCOLS.values() for row in _best_aucs(protocol, stores, settings)]
+    rows = [row for protocol in PROTOCOLS.values() for row in _best_aucs(protocol, fenced, settings)]
     print(tables.STYLES["markdown"](header, rows))
-    print(tables.STYLES["markdown"](["queries", "passes needed for each", "made"], [_passes(stores["fp32"], settings)]))
+    print(tables.STYLES["markdown"](["queries", "passes needed for each", "made"], [_passes(fenced["fp32"], settings)]))
 
 
-def _store(folder: DatasetFolder, settings: evaluation.Settings, precision: str) -> BankStore:
-    experiment = Experiment.at(folder, seed=0, device="cpu", precision=precision)
-    evaluation.require_inputs(experiment, model=settings.model, defense=settings.defense)
-    defended = evaluation.load_classifier(experiment, model=settings.model, defense=settings.defense)
-    return evaluation.bank_store(experiment, settings, defended)
+def _fenced(experiment: Experiment, settings: Settings) -> FencedPopulation:
+    evaluate.require_inputs(experiment, settings.subject)
+    defended = subjects.load_classifier(experiment, settings.subject)
+    return evaluate.fenced_population(experiment, settings, defended)
 
 
-def _drawn(protocol: Protocol, store: BankStore, settings: evaluation.Settings) -> Drawn:
+def _drawn(protocol: Protocol, fenced: FencedPopulation, settings: Settings) -> Drawn:
     """All candidates of all roles, and the interval tuned on one of them."""
-    part, count = store.experiment.partition, settings.evaluation.num_sample
+    part, count = fenced.population.partition, settings.evaluation.num_sample
     roles = part.roles(count) | part.published_roles(count)
-    banks = {role: store.bank(roles[role], until=None, desc=role) for role in protocol.roles}
-    tuning, scenario = banks[protocol.tuning], settings.fence.scenario
-    return Drawn(protocol, banks, diffence.tune_interval(tuning.members, tuning.non_members, scenario=scenario))
+    drawn = {role: fenced.draw(roles[role], until=None, desc=role) for role in protocol.roles}
+    return Drawn(protocol, drawn, interval_for(drawn[protocol.tuning], scenario=settings.fence.scenario))
 
 
-def _best_aucs(protocol: Protocol, stores: dict[str, BankStore], settings: evaluation.Settings) -> list[list[str]]:
-    drawn = {precision: _drawn(protocol, store, settings) for precision, store in stores.items()}
+def _best_aucs(protocol: Protocol, fenced: dict[Precision, FencedPopulation], settings: Settings) -> list[list[str]]:
+    drawn = {precision: _drawn(protocol, population, settings) for precision, population in fenced.items()}
     rows = []
     for tuned, theirs in drawn.items():
         for computed, own in drawn.items():
-            judged = protocols.judge(Drawn(protocol, own.banks, theirs.interval), settings.evaluation, seed=0)
-            auc = judged.fenced.best["auc"]
-            rows.append([protocol.name, computed, tuned, _shown(theirs.interval), f"{auc:.4f}"])
+            judged = judge(Drawn(protocol, own.roles, theirs.interval), settings.evaluation, seed=0)
+            shown = f"[{theirs.interval.lo:.3f}, {theirs.interval.hi:.3f}]"
+            rows.append([protocol.name, computed, tuned, shown, f"{judged.fenced.best.auc:.4f}"])
     return rows
 
 
-def _shown(interval: Interval) -> str:
-    return f"[{interval.lo:.3f}, {interval.hi:.3f}]"
-
-
-def _passes(store: BankStore, settings: evaluation.Settings) -> list[str]:
+def _passes(fenced: FencedPopulation, settings: Settings) -> list[str]:
     """Of all queries of the final test at once."""
-    drawn, experiment, fenced = _drawn(HELD_OUT, store, settings), store.experiment, store.fenced
-    role = experiment.partition.roles(settings.evaluation.num_sample)[HELD_OUT.test]
-    parts = experiment.training_part(role.members), experiment.test_part(role.non_members)
-    x = to_float(torch.cat([part.images for part in parts]))
-    fenced.interval = drawn.interval
-    needed = drawn.banks[HELD_OUT.test].reconstructions_per_query(drawn.interval)
-    return [str(len(x)), f"{needed:.2f}", f"{rows_asked(fenced, x) / len(x):.2f}"]
+    drawn, fence = _drawn(HELD_OUT, fenced, settings), fenced.bank.fence
+    role = fenced.population.partition.roles(settings.evaluation.num_sample)[HELD_OUT.test]
+    x = to_float(torch.cat([part.images for part in fenced.population.parts(role)]))
+    fence.interval = drawn.interval
+    needed = drawn.roles[HELD_OUT.test].reconstructions_per_query(drawn.interval)
+    return [str(len(x)), f"{needed:.2f}", f"{rows_asked(fence, x) / len(x):.2f}"]
 
 
 if __name__ == "__main__":

@@ -16,12 +16,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from common import device
-from common.bank import BankStore
-from common.diffence import Diffence
-from common.diffusion import Denoiser
-from common.partition import Partition, Role
-from common.training import Labelled
+from common.diffence.fence import Diffence
+from common.diffusion.denoiser import Denoiser
+from common.evaluation.bank import Bank, Part
+from common.runtime import device
 from tests import miniature
 from tests.benchmarks import models
 from tests.benchmarks.inference import plain_seconds_per_candidate
@@ -137,33 +135,16 @@ def memory() -> list[Row]:
 N = 10
 
 
-class _Experiment:
-    """Members alone, of 32x32 pixels."""
-
-    def __init__(self, count: int) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.pixels = torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
-        none = np.arange(0)
-        order = np.arange(count)
-        self.partition = Partition(
-            members=order, validation=none, reference=none, test_order=order, key="", permutation=order
-        )
-        self.spec = type("Spec", (), {"num_classes": 10})
-
-    def training_part(self, indices: np.ndarray) -> Labelled:
-        return Labelled(self.pixels[indices], torch.zeros(len(indices), dtype=torch.int64))
-
-    test_part = training_part
-
-
 def _peak_of_bank(count: int) -> int:
     """Kibibytes of this process after a bank of so many images; the networks are next to nothing."""
     device.keep_freed_memory()
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
     denoiser = Denoiser(lambda x, index: torch.zeros_like(x), models.ALPHA_BAR)
     with tempfile.TemporaryDirectory() as temporary:
         fenced = Diffence(lambda x: x.flatten(1)[:, :10], denoiser, num_candidates=N)
-        store = BankStore(_Experiment(count), fenced, Path(temporary), group_size=50)  # type: ignore[arg-type]
-        store.bank(Role(np.arange(count), np.arange(1)), until=None, desc="")
+        bank = Bank(fenced, Path(temporary), group_size=50, num_classes=10, device=torch.device("cpu"))
+        bank.draw([Part("members", count, np.arange(count), pixels)], until=None, desc="")
     # not getrusage's: that begins with the peak of the process which started this one
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])

@@ -1,12 +1,13 @@
 """Candidate banks and queries."""
 
-import math
 from functools import partial
 
 import torch
 
-from common import device, diffence
-from common.diffence import Diffence, Interval
+from common.diffence import rule
+from common.diffence.fence import Diffence
+from common.diffence.rule import Candidates, Interval
+from common.runtime import device
 from tests.benchmarks import models, plain
 from tests.benchmarks.measure import Row, compared, rate, seconds
 
@@ -57,14 +58,13 @@ def queries() -> list[Row]:
 def _accepting_half(fenced: Diffence, x: torch.Tensor) -> Interval:
     """The lower part of the first candidates' phi, so that about one half of the candidates is accepted."""
     first = Diffence(fenced.classifier, fenced.denoiser, num_candidates=1).candidates(x)
-    keepers = diffence._phi_of_keepers(first)[:, 0]
-    return Interval(float(keepers.nan_to_num(nan=math.inf).min()) - 1, _quantile_of_all(keepers))
+    return Interval(float(first.phi[:, 0][first.keeps[:, 0]].min()) - 1, _middle_of_first(first))
 
 
-def _quantile_of_all(keepers: torch.Tensor) -> float:
-    """The phi below which one half of all candidates is, if as many keep the label."""
-    kept = keepers[~keepers.isnan()].sort().values
-    return float(kept[min(len(kept) - 1, len(keepers) // 2)])
+def _middle_of_first(candidates: Candidates) -> float:
+    """The phi below which one half of the first candidates is, if as many keep the label."""
+    kept = candidates.phi[:, 0][candidates.keeps[:, 0]].sort().values
+    return float(kept[min(len(kept) - 1, len(candidates) // 2)])
 
 
 def passes() -> list[Row]:
@@ -74,12 +74,11 @@ def passes() -> list[Row]:
         x = models.images(count)
         fenced = Diffence(models.classifier(), models.denoiser(models.SMALL), num_candidates=N)
         full = fenced.candidates(x)
-        keepers = diffence._phi_of_keepers(full)[:, :-1]
-        fenced.interval = Interval(-100.0, _quantile_of_all(keepers[:, 0]))
-        acceptance = diffence._inside(keepers, fenced.interval).double().mean()
-        needed = diffence.reconstructions_needed(full, fenced.interval).double()
+        fenced.interval = Interval(-100.0, _middle_of_first(full))
+        acceptance = full.accepted(fenced.interval).double().mean()
+        needed = rule.reconstructions_needed(full, fenced.interval).double()
         asked = rows_asked(fenced, x)
-        assert torch.equal(fenced(x), diffence.take(full, diffence.select(full, fenced.interval)))
+        assert torch.equal(fenced(x), rule.take(full, rule.select(full, fenced.interval)))
         rows.append(
             Row(
                 f"passes per query needed and made, {count} CIFAR-shaped queries, acceptance {acceptance:.2f}",

@@ -2,13 +2,13 @@
 
 import torch
 
-from common import rng
-from common.config import UNetConfig
-from common.device import accelerate
-from common.diffusion import Denoiser, linear_alpha_bar
-from common.models import Classifier
+from common.diffusion.denoiser import Denoiser
+from common.diffusion.schedule import linear_alpha_bar
+from common.models.classifiers import Classifier
 from common.models.resnet import ResNet
-from common.models.unet import UNet
+from common.models.unet import UNet, UNetConfig
+from common.runtime import rng
+from common.runtime.device import accelerate
 from tests.benchmarks import plain
 
 FULL = UNetConfig(ch=128, ch_mult=[1, 2, 2, 2], attn=[1], num_res_blocks=2, dropout=0.1)  # 35.9 M parameters

@@ -9,10 +9,11 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional as F
 
-from common import rng
-from common.attacks.neural import AttackNet
-from common.diffusion import Denoiser
+from common.attacks.nn import AttackNet
+from common.diffence.noise import candidate_noise
+from common.diffusion.denoiser import Denoiser
 from common.models.unet import Attention, UNet, UpSample
+from common.runtime import rng
 
 STEP = 160
 BATCH = 10
@@ -53,7 +54,7 @@ def _candidates(classifier: nn.Module, denoiser: Denoiser, x: torch.Tensor, coun
     keys = [rng.sample_key(image) for image in x]
     answers = []
     for j in range(count):
-        noise = rng.candidate_noise([(key, j) for key in keys], x.shape[1:], seed=0)
+        noise = candidate_noise([(key, j) for key in keys], x.shape[1:], seed=0)
         for _ in range(passes - 1):  # the jump from the step to itself, whose result is not needed
             denoiser.predict_noise(2 * x - 1, torch.full((len(x),), STEP - 1))
         answers.append(classifier(denoiser.purify(x, noise, step=STEP)))

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from common import device, training
 from common.defenses import selena
-from common.models import Classifier
-from common.training import Labelled
+from common.models.classifiers import Classifier
+from common.runtime import device
+from common.runtime.images import Labelled
+from common.training import classifier
 from tests.benchmarks import models, plain
 from tests.benchmarks.measure import Row, compared, rate, seconds
 
@@ -36,7 +37,7 @@ def step() -> list[Row]:
         what = f"{STEPS} training steps of ResNet-18, batch {BATCH}, {precision}"
         rows.append(compared(what, plain=plain_seconds, here=here, target=target))
         rows.append(rate(f"those steps, {precision}", work, precision=precision))
-    path = seconds(lambda: list(training.batches(data, BATCH, generator=torch.Generator().manual_seed(0))))
+    path = seconds(lambda: list(classifier.batches(data, BATCH, generator=torch.Generator().manual_seed(0))))
     rows.append(Row("  data path of those steps", "", f"{path:.3f} s", f"{100 * path / here:.1f} %", "2 %"))
     return rows
 
@@ -46,7 +47,7 @@ def _steps(classifier: Classifier, data: Labelled) -> Callable[[], None]:
 
     def work() -> None:
         classifier.train()
-        for images, labels, _ in training.batches(data, BATCH, generator=torch.Generator().manual_seed(0)):
+        for images, labels, _ in classifier.batches(data, BATCH, generator=torch.Generator().manual_seed(0)):
             loss = F.cross_entropy(classifier(images), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from common import evaluation
-from common.config import UNetConfig
-from common.errors import UserError
-from common.experiment import Experiment
-from common.models.unet import UNet
-from common.paths import REPOSITORY, DatasetFolder
+from common.experiment import fence, subjects
+from common.experiment.experiment import Experiment
+from common.models.unet import UNet, UNetConfig
+from common.runtime.errors import UserError
+from common.runtime.paths import REPOSITORY, DatasetFolder
+from common.runtime.subject import Subject
 from tests.common import published_files as files
 from tests.common.formula import images
 from tests.common.models.slow import slow_resnet, slow_unet
@@ -41,7 +41,7 @@ def test_a_classifier_computes_what_its_file_says(folder, defense, norm, prefix)
     """GroupNorm is recognised from the names, whatever the defence is called."""
     weights = files.filled(files.resnet_shapes(**RESNET18, norm=norm))
     files.write_classifier(folder.root / "final-all-models" / "resnet" / f"{defense}.pth.tar", prefix(weights))
-    defended = evaluation.load_classifier(experiment(folder), model="resnet", defense=defense)
+    defended = subjects.load_classifier(experiment(folder), Subject("resnet", defense))
     x = images(2, 3, 32, 32).double()
     mean, std = (torch.tensor(values).double()[:, None, None] for values in (MEAN, STD))
     expected = slow_resnet(double(weights), (x - mean) / std)
@@ -54,7 +54,7 @@ def test_a_classifier_computes_what_its_file_says(folder, defense, norm, prefix)
 def test_a_diffusion_model_computes_what_its_file_says(folder, prefix):
     weights = files.filled(files.unet_shapes(**files.UNET_FLAGS, channels=3))
     files.write_ddpm(folder.root / "diff_defense" / "diff_models", prefix(weights), image_size=32)
-    denoiser = evaluation.load_denoiser(experiment(folder))
+    denoiser = fence.load_denoiser(experiment(folder))
     x, t = 2 * images(2, 3, 32, 32).double() - 1, torch.tensor([0, 159])
     expected = slow_unet(double(weights), x, t)
     assert expected.std() > 0.01
@@ -116,7 +116,7 @@ def test_flags_that_cannot_be_are_refused(folder, changes, named):
 
 def refusal(folder: DatasetFolder, *names: str) -> str:
     with pytest.raises(UserError) as caught:
-        evaluation.load_denoiser(experiment(folder))
+        fence.load_denoiser(experiment(folder))
     assert all(name in str(caught.value) for name in names)
     return str(caught.value)
 
@@ -134,25 +134,25 @@ def refusal(folder: DatasetFolder, *names: str) -> str:
 def test_an_unknown_name_in_a_published_classifier_is_told_with_its_file(folder, old, new):
     weights = files.filled(files.resnet_shapes(**RESNET18))
     weights[new] = weights.pop(old)
-    path = folder.classifier(model="resnet", defense="undefended")
+    path = folder.classifier(Subject("resnet", "undefended"))
     files.write_classifier(path, weights)
     with pytest.raises(UserError) as caught:
-        evaluation.load_classifier(experiment(folder), model="resnet", defense="undefended")
+        subjects.load_classifier(experiment(folder), Subject("resnet", "undefended"))
     assert str(path) in str(caught.value) and new in str(caught.value)
 
 
 def test_a_published_classifier_answers_with_the_published_settings(folder):
     """HAMP's test-time modification, which the published code leaves out, is on by default."""
     weights = files.filled(files.resnet_shapes(**RESNET18))
-    files.write_classifier(folder.classifier(model="resnet", defense="hamp"), weights)
-    defended = evaluation.load_classifier(experiment(folder), model="resnet", defense="hamp")
+    files.write_classifier(folder.classifier(Subject("resnet", "hamp")), weights)
+    defended = subjects.load_classifier(experiment(folder), Subject("resnet", "hamp"))
     assert defended.settings["test_time_modification"] is False
 
 
 def test_nothing_is_left_behind_by_reading(folder):
     weights = files.filled(files.resnet_shapes(**RESNET18))
-    path: Path = folder.classifier(model="resnet", defense="undefended")
+    path: Path = folder.classifier(Subject("resnet", "undefended"))
     files.write_classifier(path, weights)
     before = path.read_bytes()
-    evaluation.load_classifier(experiment(folder), model="resnet", defense="undefended")
+    subjects.load_classifier(experiment(folder), Subject("resnet", "undefended"))
     assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]

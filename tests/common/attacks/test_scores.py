@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from common.attacks import scores
-from common.attacks.scores import SCORES
+from common.attacks.confidence import confidence
+from common.attacks.correctness import correctness
+from common.attacks.entropy import entropy
+from common.attacks.loss import loss
+from common.attacks.modified_entropy import modified_entropy
+
+SCORES = {score.__name__: score for score in (confidence, loss, entropy, modified_entropy, correctness)}
 
 PROBABILITIES = [0.7, 0.2, 0.1]
 LOGITS = np.log([PROBABILITIES, PROBABILITIES])  # softmax undoes the logarithm
@@ -41,13 +46,13 @@ def test_loss_is_minus_the_cross_entropy_of_torch(logits, shift):
     expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(labels), reduction="none"
     ).numpy()
-    np.testing.assert_allclose(scores.loss(logits, labels), -expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(scores.confidence(logits, labels), np.exp(-expected), rtol=1e-10)
+    np.testing.assert_allclose(loss(logits, labels), -expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(confidence(logits, labels), np.exp(-expected), rtol=1e-10)
 
 
 @given(batches)
 def test_entropy_lies_between_minus_log_k_and_zero_and_ignores_the_label(logits):
-    first, other = (scores.entropy(logits, np.full(len(logits), label)) for label in (0, 1))
+    first, other = (entropy(logits, np.full(len(logits), label)) for label in (0, 1))
     assert (first <= 0).all() and (first >= -math.log(logits.shape[1]) - 1e-12).all()
     assert (first == other).all()
 
@@ -77,4 +82,4 @@ def test_saturated_answers_have_finite_scores_and_the_right_one_is_more_like_a_m
 def test_loss_tells_answers_apart_whose_probability_rounds_to_1():
     logits = np.array([[50.0, 0.0, 0.0], [60.0, 0.0, 0.0], [700.0, 0.0, 0.0]])
     expected = [-2 * math.exp(-50), -2 * math.exp(-60), -2 * math.exp(-700)]
-    np.testing.assert_allclose(scores.loss(logits, np.zeros(3, dtype=np.int64)), expected, rtol=1e-12)
+    np.testing.assert_allclose(loss(logits, np.zeros(3, dtype=np.int64)), expected, rtol=1e-12)

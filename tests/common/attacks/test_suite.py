@@ -1,12 +1,15 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from common.attacks import neural, suite, threshold
-from common.attacks.answers import Answers
-from common.attacks.scores import SCORES
-from common.config import NNAttackConfig
+from common.attacks import ATTACKS, nn, suite
+from common.attacks.interface import Attack, Fitting, Needs, Observations
+from common.attacks.nn import NNAttackConfig
 
 CONFIG = NNAttackConfig(epochs=1, batch_size=16, learning_rate=1e-3, decay_epoch=1, validation=0.25)
+FITTING = Fitting(SimpleNamespace(nn_attack=CONFIG), 3)
 
 
 def answers(n, *, seed):
@@ -14,42 +17,62 @@ def answers(n, *, seed):
     labels, member = generator.integers(0, 3, n), generator.permutation(n) % 2 == 0
     logits = generator.normal(size=(n, 3))
     logits[np.arange(n), labels] += member
-    return Answers(logits, labels, member)
+    return Observations.of_images(logits, labels, member)
 
 
 FIT_ON, TEST = answers(48, seed=0), answers(30, seed=1)
 
 
+def run(*names, fitting=FITTING, **options):
+    attacks = [ATTACKS[name] for name in names] if names else ATTACKS.values()
+    result = suite.run(attacks, FIT_ON, TEST, fitting, **options)
+    assert not result.not_run
+    return result.scored
+
+
 @pytest.fixture(scope="module")
 def result():
-    return suite.run(FIT_ON, TEST, CONFIG, seed=3)
+    return run()
 
 
 def test_every_attack_scores_every_test_answer(result):
-    per_class = {"confidence_per_class", "entropy_per_class", "modified_entropy_per_class"}
-    assert result.keys() == {*SCORES, *per_class, "nn"}
-    assert tuple(result) == suite.ALL
+    assert list(result) == list(ATTACKS)
     for scores, member in result.values():
         assert scores.shape == (len(TEST),) and np.isfinite(scores).all()
         assert np.array_equal(member, TEST.member)
 
 
+def test_every_attack_has_the_name_of_its_place_and_a_source():
+    for name, attack in ATTACKS.items():
+        assert attack.name == name and attack.source
+
+
+def test_the_attacks_of_the_published_evaluation_are_its_six():
+    published = [name for name, attack in ATTACKS.items() if attack.published]
+    assert published == ["confidence", "loss", "entropy", "modified_entropy", "correctness", "nn"]
+
+
 def test_scores_are_those_of_each_attack_fitted_on_the_whole_fitting_role(result):
-    confidence = threshold.fit(SCORES["confidence"], FIT_ON, per_class=True).scores(TEST)
-    assert np.array_equal(result["confidence_per_class"].scores, confidence)
-    assert np.array_equal(result["nn"].scores, neural.fit(FIT_ON, CONFIG, seed=3).scores(TEST))
+    per_class = ATTACKS["confidence_per_class"]
+    assert np.array_equal(result["confidence_per_class"].scores, per_class.scores(per_class.fit(FIT_ON, FITTING), TEST))
+    assert np.array_equal(result["nn"].scores, nn.fit(FIT_ON, CONFIG, seed=3).scores(TEST))
 
 
 def test_a_score_belongs_to_its_answer_and_not_to_its_place(result):
     order = np.random.default_rng(0).permutation(len(TEST))
-    for name, (scores, _) in suite.run(FIT_ON, TEST[order], CONFIG, seed=3).items():
+    for name, (scores, _) in suite.run(ATTACKS.values(), FIT_ON, TEST[order], FITTING).scored.items():
         np.testing.assert_allclose(scores, result[name].scores[order], atol=1e-6)
+
+
+def test_no_attack_looks_at_who_is_a_member_in_the_test(result):
+    turned = replace(TEST, member=~TEST.membership)
+    for name, (scores, member) in suite.run(ATTACKS.values(), FIT_ON, turned, FITTING).scored.items():
+        assert np.array_equal(scores, result[name].scores) and np.array_equal(member, ~TEST.membership)
 
 
 def test_merged_sets_are_the_fitting_and_the_test_answers_for_threshold_attacks_only():
     names = ("loss", "entropy_per_class", "nn")
-    merged = suite.run(FIT_ON, TEST, CONFIG, seed=3, names=names, merged_sets=True)
-    plain = suite.run(FIT_ON, TEST, CONFIG, seed=3, names=names)
+    merged, plain = run(*names, merged_sets=True), run(*names)
     assert merged.keys() == plain.keys() == set(names)
     for name in names[:2]:
         scores, member = merged[name]
@@ -60,13 +83,52 @@ def test_merged_sets_are_the_fitting_and_the_test_answers_for_threshold_attacks_
 
 
 def test_in_hindsight_scores_have_no_threshold_in_them():
-    hindsight = suite.run(FIT_ON, TEST, CONFIG, seed=3, names=("loss", "entropy_per_class"), hindsight_threshold=True)
-    assert np.array_equal(hindsight["loss"].scores, SCORES["loss"](TEST.logits, TEST.labels))
-    fitted = threshold.fit(SCORES["entropy"], FIT_ON, per_class=True).scores(TEST)
-    assert np.array_equal(hindsight["entropy_per_class"].scores, fitted)
+    hindsight = run("loss", "entropy_per_class", fitting=replace(FITTING, hindsight_threshold=True))
+    assert np.array_equal(hindsight["loss"].scores, ATTACKS["loss"].scores(None, TEST))
+    assert np.array_equal(hindsight["entropy_per_class"].scores, run("entropy_per_class")["entropy_per_class"].scores)
 
 
 def test_the_epoch_can_be_picked_on_the_test_answers():
     config = CONFIG.model_copy(update={"epochs": 3})
-    picked = suite.run(FIT_ON, TEST, config, seed=3, names=("nn",), epoch_by_test_auc=True)["nn"]
-    assert np.array_equal(picked.scores, neural.fit(FIT_ON, config, seed=3, choose_on=TEST).scores(TEST))
+    fitting = Fitting(SimpleNamespace(nn_attack=config), 3, choose_on=TEST)
+    expected = nn.fit(FIT_ON, config, seed=3, choose_on=TEST).scores(TEST)
+    assert np.array_equal(run("nn", fitting=fitting)["nn"].scores, expected)
+
+
+def attack(needs):
+    return Attack(
+        "mine", "this test", needs, lambda given, fitting: 0.5, lambda learnt, given: given.logits[:, 0] - learnt
+    )
+
+
+@pytest.mark.parametrize(
+    ("needs", "reason"),
+    [
+        (Needs({"image": 16}), "needs 16 queries a sample of the kind 'image', and there are 1"),
+        (Needs(shadows=True), "needs shadow models, and there are none"),
+    ],
+)
+def test_an_attack_that_cannot_run_is_listed_with_the_reason(needs, reason):
+    found = suite.run([attack(needs), ATTACKS["loss"]], FIT_ON, TEST, FITTING)
+    assert found.not_run == {"mine": reason} and list(found.scored) == ["loss"]
+
+
+def test_an_attack_that_finds_too_little_to_learn_from_is_listed_too():
+    few = FIT_ON[np.concatenate([np.flatnonzero(FIT_ON.member)[:1], np.flatnonzero(~FIT_ON.member)])]
+    found = suite.run([ATTACKS["nn"], ATTACKS["loss"]], few, TEST, FITTING)
+    assert found.not_run == {"nn": "needs at least two members and two non-members to be fitted on"}
+    assert list(found.scored) == ["loss"]
+
+
+def test_an_attack_needs_no_more_than_to_be_named():
+    (scored,) = suite.run([attack(Needs())], FIT_ON, TEST, FITTING).scored.values()
+    assert np.array_equal(scored.scores, TEST.logits[:, 0] - 0.5)
+
+
+def test_an_attack_that_needs_more_runs_where_there_is_more():
+    several = Observations(
+        TEST.answers.repeat(2, axis=1), TEST.labels, TEST.member, ("image", "image"),
+        np.zeros((3, len(TEST), 2, 3)), np.zeros((3, len(TEST)), dtype=bool),
+    )  # fmt: skip
+    found = suite.run([attack(Needs({"image": 2}, shadows=True))], several, several, FITTING)
+    assert list(found.scored) == ["mine"] and not found.not_run

@@ -2,14 +2,15 @@
 
 import torch
 
-from common.config import ClassifierConfig
-from common.datasets import DatasetSpec
 from common.defenses.base import Task
-from common.models import build_classifier
-from common.training import Job, Labelled
+from common.models.classifiers import build_classifier
+from common.models.config import ClassifierConfig
+from common.runtime.images import ImageSpec, Labelled
+from common.runtime.storage import load_checkpoint
+from common.training.jobs import Job, Provenance
 from tests.miniature import TINY
 
-SPEC = DatasetSpec(3, 1, 8, (0.4,), (0.3,), lambda folder: None)
+SPEC = ImageSpec(3, 1, 8, (0.4,), (0.3,))
 NETWORKS = ClassifierConfig.model_validate(TINY["classifier"] | {"resnet": {"width": 4, "blocks": [1]}})
 TRAINING = {
     "epochs": 1,
@@ -24,6 +25,14 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+UNDEFENDED = "undefended.pth.tar"
+
+
+def provenance(**known):
+    """What a checkpoint is made from, as far as a test cares."""
+    return Provenance(**({"dataset": "digits", "partition": "", "seed": 0, "precision": "fp32"} | known))
+
+
 def samples(count, *, seed=0):
     draws = generator(seed)
     images = torch.randint(256, (count, 1, 8, 8), generator=draws).to(torch.uint8)
@@ -35,17 +44,16 @@ def new_classifier(seed=0, *, group_norm=False, model="resnet"):
 
 
 def make_task(folder, config, *, group_norm=False, seed=0, model="resnet"):
-    settings = {"seed": seed, "settings": config.model_dump()}
     members = samples(20, seed=1)
     return Task(
-        job=Job(folder / "defense.pth.tar", settings),
+        job=Job(folder / "defense.pth.tar", provenance(seed=seed, settings=config.model_dump())),
         config=config,
         new_classifier=lambda seed: new_classifier(seed, group_norm=group_norm, model=model),
         members=members,
         reference=samples(12, seed=2),
         tuning_members=Labelled(members.images[5:15], members.labels[5:15]),
         selection=None,
-        undefended=folder / "undefended.pth.tar",
+        undefended=lambda: load_checkpoint(folder / UNDEFENDED, expect={})["state_dict"],
         seed=seed,
         device=torch.device("cpu"),
     )

@@ -8,13 +8,13 @@ from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn import functional as F
 
-from common.datasets import to_float
 from common.defenses import dpsgd
 from common.defenses.dpsgd import DPSGDConfig, Trainer, epsilon, noise_multiplier, sample_rate, steps_per_epoch
-from common.errors import UserError
-from common.models import replace_batch_norm
+from common.models.classifiers import replace_batch_norm
 from common.models.resnet import ResNet
-from common.storage import load_checkpoint
+from common.runtime.errors import UserError
+from common.runtime.images import to_float
+from common.runtime.storage import load_checkpoint
 from tests.common.defenses import TRAINING, Silent, make_task, new_classifier
 
 pytestmark = [

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from common.datasets import to_float
 from common.defenses import hamp
 from common.defenses.hamp import HampConfig, HampOutput, hamp_loss, soft_labels, true_class_share
-from common.diffence import Diffence
-from common.diffusion import Denoiser, linear_alpha_bar
+from common.diffence.fence import Diffence
+from common.diffusion.denoiser import Denoiser
+from common.diffusion.schedule import linear_alpha_bar
+from common.runtime.images import to_float
 from tests.common.defenses import TRAINING, generator, make_task, new_classifier
 from tests.common.formula import fill, images
 
@@ -118,9 +119,23 @@ def test_a_tie_of_the_random_image_does_not_change_the_label_of_the_probabilitie
     assert (p[:, label] > others.amax(dim=1)).all()
 
 
-def test_random_images_are_evenly_spread_over_the_range_of_pixels(output):
-    x = torch.rand(60, 1, 8, 8, generator=generator())
-    drawn = output._random_images(x)
+class Listening(nn.Module):
+    """A classifier that remembers what it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def forward(self, x):
+        self.asked.append(x)
+        return x[:, 0, 0, :3]
+
+
+def test_random_images_are_evenly_spread_over_the_range_of_pixels():
+    x, classifier = torch.rand(60, 1, 8, 8, generator=generator()), Listening()
+    HampOutput(classifier, seed=5)(x)
+    own, drawn = classifier.asked
+    assert torch.equal(own, x)
     assert drawn.shape == x.shape and drawn.dtype == x.dtype
     assert drawn.min() >= 0 and drawn.max() <= 1
     assert torch.histc(drawn, 8, 0, 1).tolist() == pytest.approx([480] * 8, abs=90)

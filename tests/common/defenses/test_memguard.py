@@ -11,67 +11,28 @@ from torch import nn
 
 from common.defenses import memguard
 from common.defenses.memguard import (
-    Compact,
     DefenseClassifier,
-    MemGuardConfig,
     MemGuardOutput,
-    Place,
     guard,
     mixing_probability,
     phase_one_gradient,
     unguarded_share,
 )
-from common.diffence import Diffence
-from common.diffusion import Denoiser, linear_alpha_bar
-from common.errors import UserError
-from common.storage import load_checkpoint, save_checkpoint
-from common.training import answer
-from tests.common.defenses import TRAINING, generator, make_task, new_classifier
+from common.defenses.memguard_engine import Compact, Place, unit
+from common.diffence.fence import Diffence
+from common.diffusion.denoiser import Denoiser
+from common.diffusion.schedule import linear_alpha_bar
+from common.runtime.errors import UserError
+from common.runtime.storage import load_checkpoint, save_checkpoint
+from common.training.classifier import answer
+from tests.common.defenses import UNDEFENDED, generator, make_task, new_classifier
+from tests.common.defenses.guesses import config, distortion, guess_by_top, sorted_logits, trained_guess
 from tests.common.formula import fill, images
-
-
-def config(**settings):
-    own = {"c1": 1.0, "c2": 10.0, "c3_first": 0.1, "c3_last": 10.0, "max_steps": 30, "step_length": 0.1}
-    return MemGuardConfig(**(TRAINING | own | {"distortion_budget": 1.0} | settings))
-
-
-def guess_by_top(limit=0.7, *, num_classes=4):
-    """Takes an answer for a member's where its top probability is above a limit: its logit is 8 (p_0 - limit)."""
-    guess = DefenseClassifier(num_classes).requires_grad_(False)
-    linear = [part for part in guess.modules() if isinstance(part, nn.Linear)]
-    for part in linear:
-        part.weight.zero_()
-        part.bias.zero_()
-        part.weight[0, 0] = 1
-    linear[-1].weight *= 8
-    linear[-1].bias -= 8 * limit
-    return guess
-
-
-def sorted_logits(count=24, num_classes=4, *, scale=2.0):
-    return (scale * torch.randn(count, num_classes, generator=generator())).sort(dim=1, descending=True).values
-
-
-def trained_guess(num_classes, limit=0.6):
-    """A defence classifier that has learnt to do as guess_by_top does, in its own curved way."""
-    guess = fill(DefenseClassifier(num_classes))
-    z = sorted_logits(400, num_classes)
-    member = (guess_by_top(limit, num_classes=num_classes)(z) > 0).float()
-    optimizer = torch.optim.Adam(guess.parameters(), lr=1e-2)
-    for _ in range(60):
-        optimizer.zero_grad()
-        nn.functional.binary_cross_entropy_with_logits(guess(z), member).backward()
-        optimizer.step()
-    return guess.requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def guess():
     return trained_guess(4)
-
-
-def distortion(a, b):
-    return (a.softmax(dim=-1) - b.softmax(dim=-1)).abs().sum(dim=-1)
 
 
 def phase_one_loss(z, original, guess, config, *, c3):
@@ -110,18 +71,6 @@ def test_the_gradient_keeps_its_direction_where_the_top_probability_rounds_to_1(
     assert own.tolist() == pytest.approx(expected, rel=1e-4, abs=0)
 
 
-def test_the_compact_guess_is_the_guess(guess):
-    exact = copy.deepcopy(guess).double()  # in which no ReLU is in doubt
-    z = torch.cat([sorted_logits(200, scale=scale) for scale in (0.1, 2.0, 20.0)]).double()
-    z = z.gather(1, torch.rand(z.shape, generator=generator()).argsort(dim=1))  # the order does not matter
-    p = z.softmax(dim=1).requires_grad_(True)
-    d = exact.layers(p.sort(dim=1, descending=True).values)[:, 0]
-    own, slope = Compact(exact)(p.detach())
-    torch.testing.assert_close(own, d)
-    torch.testing.assert_close(slope, torch.autograd.grad(d.sum(), p)[0])
-    assert len(Compact(guess).layers[0][0]) < 200  # of 256 units
-
-
 def slow_guard(z, guess, config):
     """Phase I as the paper tells it, for one sample: its noisy logits after each success, until the first failure."""
     member = guess(z[None]).item() > 0
@@ -154,7 +103,7 @@ def test_phase_one_is_what_the_paper_tells_sample_by_sample(guess):
 def test_the_last_step_counts(guess):
     z, settings = sorted_logits(60), {"c3_last": 0.1}
     found = [(guard(z, guess, config(max_steps=count, **settings)) != z).any(dim=1) for count in range(1, 8)]
-    one_step = z - 0.1 * memguard._unit(
+    one_step = z - 0.1 * unit(
         phase_one_gradient(Place.at(z, Compact(guess)), z.softmax(dim=1), config(), c3=torch.full((60,), 0.1))
     )
     assert torch.equal(found[0], (guess(one_step) > 0) != (guess(z) > 0))
@@ -367,13 +316,13 @@ def test_the_defence_classifier_is_as_published():
 def task(tmp_path):
     """A training for which the undefended classifier is there."""
     task = make_task(tmp_path, config(epochs=3))
-    save_checkpoint(task.undefended, {"state_dict": fill(new_classifier()).network.state_dict()})
+    save_checkpoint(task.job.path.with_name(UNDEFENDED), {"state_dict": fill(new_classifier()).network.state_dict()})
     return task
 
 
 def test_the_guess_learns_from_as_many_members_as_others(task):
     classifier = fill(new_classifier())
-    z, member = memguard._training_answers(task, classifier)
+    z, member = memguard.training_answers(task, classifier)
     assert member.tolist() == [1] * 10 + [0] * 10  # there are 10 tuning members, and 12 others
     parts = (task.tuning_members.images, task.reference.images[:10])
     expected = torch.cat([answer(classifier, part) for part in parts])
@@ -383,8 +332,7 @@ def test_the_guess_learns_from_as_many_members_as_others(task):
 def test_what_is_trained_guards_the_undefended_classifier(task):
     memguard.train(task)
     state = load_checkpoint(task.job.path, expect={"state_dict": dict, "defense_classifier": dict})
-    undefended = load_checkpoint(task.undefended, expect={})["state_dict"]
-    assert all(torch.equal(state["state_dict"][name], tensor) for name, tensor in undefended.items())
+    assert all(torch.equal(state["state_dict"][name], tensor) for name, tensor in task.undefended().items())
     classifier = new_classifier()
     wrapped = memguard.wrap(classifier, state, task.config, seed=4, path=task.job.path)
     assert (wrapped.classifier, wrapped.config, wrapped.seed) == (classifier, task.config, 4)
@@ -396,7 +344,7 @@ def test_what_is_trained_says_how_many_answers_go_unguarded(task, capsys):
     memguard.train(task)
     state = load_checkpoint(task.job.path, expect={})
     guess = memguard.wrap(new_classifier(), state, task.config, seed=4, path=task.job.path).guess
-    z, _ = memguard._training_answers(task, fill(new_classifier()))
+    z, _ = memguard.training_answers(task, fill(new_classifier()))
     assert state["unguarded"] == pytest.approx(unguarded_share(z, guess, task.config))
     assert f"no noise is found for {state['unguarded']:.1%} of the answers" in capsys.readouterr().out
 

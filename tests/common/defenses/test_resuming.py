@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from common import training
-from common.datasets import to_float
 from common.defenses import DEFENSES
 from common.models import MODELS
-from common.storage import load_checkpoint, load_weights, save_checkpoint
-from tests.common.defenses import TRAINING, make_task, new_classifier, samples
+from common.runtime import storage
+from common.runtime.images import to_float
+from common.runtime.storage import load_checkpoint, load_weights, save_checkpoint
+from tests.common.defenses import TRAINING, UNDEFENDED, make_task, new_classifier, samples
 from tests.common.formula import fill
 
 pytestmark = [
@@ -54,7 +54,7 @@ def run(folder, name, model="resnet"):
     defense = DEFENSES[name]
     config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name]))
     task = make_task(folder, config, group_norm=defense.group_norm, model=model)
-    save_checkpoint(task.undefended, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
+    save_checkpoint(folder / UNDEFENDED, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
     defense.train(dataclasses.replace(task, selection=samples(9, seed=5)))
 
 
@@ -73,15 +73,16 @@ def uninterrupted(tmp_path_factory):
 
 
 def stop_after(saves, monkeypatch):
-    save, done = training._save_progress, []
+    """A user interrupts after so many rounds have been saved."""
+    save, done = storage.save_checkpoint, []
 
-    def save_and_stop(*arguments, **named):
-        save(*arguments, **named)
-        done.append(arguments)
+    def save_and_stop(path, state):
+        save(path, state)
+        done.extend([path] if path.suffix == ".progress" else [])
         if len(done) == saves:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_save_progress", save_and_stop)
+    monkeypatch.setattr(storage, "save_checkpoint", save_and_stop)
 
 
 @pytest.mark.parametrize(

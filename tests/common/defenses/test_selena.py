@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from common.datasets import to_float
 from common.defenses import base, selena
 from common.defenses.selena import SelenaConfig, distillation_targets, left_out, teacher_job
-from common.errors import UserError
-from common.storage import load_checkpoint
-from common.training import train_classifier
+from common.runtime.errors import UserError
+from common.runtime.images import to_float
+from common.runtime.storage import load_checkpoint
+from common.training.classifier import train_classifier
 from tests.common.defenses import TRAINING, generator, make_task
 
 

@@ -2,12 +2,12 @@ import dataclasses
 
 import torch
 
-from common.config import TrainingConfig
-from common.datasets import to_float
 from common.defenses import DEFENSES
 from common.defenses.base import unwrapped
 from common.defenses.undefended import DEFENSE
-from common.storage import load_checkpoint
+from common.runtime.images import to_float
+from common.runtime.storage import load_checkpoint
+from common.training.classifier import TrainingConfig
 from tests.common.defenses import TRAINING, make_task, samples
 
 

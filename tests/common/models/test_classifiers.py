@@ -7,15 +7,16 @@ from opacus import GradSampleModule
 from torch import nn
 from torch.nn import functional as F
 
-from common import config
-from common.config import ClassifierConfig
-from common.datasets import SPECS
-from common.errors import UserError
-from common.models import MODELS, build_classifier, replace_batch_norm
+from common.data.datasets import DATASETS
+from common.models import MODELS
+from common.models.classifiers import build_classifier, replace_batch_norm
+from common.models.config import ClassifierConfig
 from common.models.densenet import DenseNet
 from common.models.vgg import VGG
 from common.models.vit import VisionTransformer
-from common.paths import REPOSITORY
+from common.runtime import config
+from common.runtime.errors import UserError
+from common.runtime.paths import REPOSITORY
 from tests.common.formula import fill, images
 from tests.miniature import TINY
 
@@ -25,15 +26,15 @@ CONFIG = ClassifierConfig.model_validate(TINY["classifier"])
 def of_dataset(model, dataset, **options):
     """The network that a dataset's YAML file describes."""
     path = REPOSITORY / dataset / "configs" / "classifier.yaml"
-    return build_classifier(model, config.load(path, ClassifierConfig), SPECS[dataset], seed=0, **options)
+    return build_classifier(model, config.load(path, ClassifierConfig), DATASETS[dataset].spec, seed=0, **options)
 
 
 def tiny(model, dataset="digits", *, seed=0, **options):
-    return build_classifier(model, CONFIG, SPECS[dataset], seed=seed, **options)
+    return build_classifier(model, CONFIG, DATASETS[dataset].spec, seed=seed, **options)
 
 
 def images_of(dataset, count):
-    spec = SPECS[dataset]
+    spec = DATASETS[dataset].spec
     return images(count, spec.channels, spec.image_size, spec.image_size)
 
 
@@ -45,9 +46,9 @@ def test_the_configured_networks_answer_images_of_their_dataset_and_keep_their_s
     for module in classifier.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda _, args, out: sizes.append(out.shape[2:]))
-    assert classifier(images_of(dataset, 2)).shape == (2, SPECS[dataset].num_classes)
+    assert classifier(images_of(dataset, 2)).shape == (2, DATASETS[dataset].spec.num_classes)
     patch = {"digits": 2, "cifar100": 4}[dataset] if model == "vit" else 1
-    assert sizes[0] == (SPECS[dataset].image_size // patch,) * 2
+    assert sizes[0] == (DATASETS[dataset].spec.image_size // patch,) * 2
     assert len(sizes) == 1 or sizes[1] == sizes[0]
 
 
@@ -171,13 +172,8 @@ def test_networks_too_deep_for_the_images_are_refused_by_the_setting(model, sett
         return ClassifierConfig.model_validate(networks)
 
     with pytest.raises(UserError, match=complaint):
-        build_classifier(model, settings(**setting), SPECS["digits"], seed=0)
+        build_classifier(model, settings(**setting), DATASETS["digits"].spec, seed=0)
     fits = {"stages": [[4]] * 3, "blocks": [1] * 4, "patch_size": 8}
     (name,) = setting
-    classifier = build_classifier(model, settings(**{name: fits[name]}), SPECS["digits"], seed=0).eval()
+    classifier = build_classifier(model, settings(**{name: fits[name]}), DATASETS["digits"].spec, seed=0).eval()
     assert classifier(images_of("digits", 2)).shape == (2, 10)
-
-
-def test_the_width_of_a_vit_is_shared_by_its_heads():
-    with pytest.raises(ValueError, match=r"hidden \(16\) must be a multiple of heads \(3\)"):
-        ClassifierConfig.model_validate(TINY["classifier"] | {"vit": TINY["classifier"]["vit"] | {"heads": 3}})

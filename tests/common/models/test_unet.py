@@ -4,8 +4,7 @@ import math
 import pytest
 import torch
 
-from common.config import UNetConfig
-from common.models.unet import GroupNorm, UNet, _attend
+from common.models.unet import Attention, GroupNorm, UNet, UNetConfig
 from tests.common.formula import fill, images
 from tests.common.models.slow import slow_unet
 
@@ -113,15 +112,25 @@ def test_norms_of_bf16_images_are_those_of_float32_to_rounding(size):
     torch.testing.assert_close(rounded.float(), exact, rtol=2**-7, atol=2**-7)
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_attention_is_its_formula_to_rounding(precision):
-    q, k, v = (torch.randn(3, 16, 96, generator=torch.Generator().manual_seed(i)).to(precision) for i in range(3))
+    draws, attention = torch.Generator().manual_seed(0), Attention(96)
+    for projection in (attention.proj_q, attention.proj_k, attention.proj_v):
+        projection.weight.copy_(torch.randn(96, 96, 1, 1, generator=draws) / math.sqrt(96))
+    attention.proj.weight.copy_(torch.eye(96)[:, :, None, None])  # so that it adds no rounding
+    attention.proj.bias.zero_()
+    attention.to(precision)
+    x = torch.randn(3, 96, 4, 4, generator=draws).to(precision)
+    h = attention.group_norm(x)
+    q, k, v = (part(h).double().flatten(2).mT for part in (attention.proj_q, attention.proj_k, attention.proj_v))
     expected = torch.zeros(3, 16, 96, dtype=torch.float64)
     for image, pixel in itertools.product(range(3), range(16)):
-        weights = [math.exp(float(q[image, pixel].double() @ other) / math.sqrt(96)) for other in k[image].double()]
-        for weight, value in zip(weights, v[image].double(), strict=True):
+        weights = [math.exp(float(q[image, pixel] @ other) / math.sqrt(96)) for other in k[image]]
+        for weight, value in zip(weights, v[image], strict=True):
             expected[image, pixel] += weight / math.fsum(weights) * value
-    torch.testing.assert_close(_attend(q, k, v).double(), expected, rtol=0, atol=8 * torch.finfo(precision).eps)
+    added = (attention(x).double() - x.double()).flatten(2).mT
+    torch.testing.assert_close(added, expected, rtol=0, atol=8 * torch.finfo(precision).eps)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -1,0 +1,19 @@
+"""Loss: members have a smaller cross-entropy (Yeom et al., CSF 2018)."""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from common.attacks.threshold import attack, of_label
+
+
+def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """log p_y, the negative cross-entropy, as -log(1 + sum over i != y of exp(z_i - z_y)).
+
+    So written it still tells answers apart whose p_y rounds to 1, as the most confident members' does.
+    """
+    others = logits.copy()
+    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
+    return -np.logaddexp(0, logsumexp(others, axis=1) - of_label(logits, labels))
+
+
+ATTACK = attack("loss", loss, source="Yeom et al., CSF 2018", published=True)

@@ -1,0 +1,13 @@
+"""The command lines: parsing only, one file a command. The work is in the experiment package.
+
+Imports that cost time happen after parsing, so --help answers at once. Exit status: 0 done, 1 something a user can
+mend, 2 wrong usage, 130 interrupted.
+"""
+
+from common.cli.data_partition import main as data_partition
+from common.cli.evaluate import main as evaluate
+from common.cli.export_published import main as export_published
+from common.cli.train_ddpm import main as train_ddpm
+from common.cli.train_defense import main as train_defense
+
+__all__ = ["data_partition", "evaluate", "export_published", "train_ddpm", "train_defense"]

@@ -1,0 +1,116 @@
+"""Options that several commands have."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from common import __version__
+from common.defenses import DEFENSES
+from common.models import MODELS
+from common.runtime import modes
+from common.runtime.config import parse_overrides
+
+if TYPE_CHECKING:
+    from common.experiment.experiment import Experiment
+    from common.runtime.subject import Subject
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser with --version, whose help ends each option with its default."""
+    made = argparse.ArgumentParser(
+        prog=prog, description=description, allow_abbrev=False, formatter_class=_ShowsDefaults
+    )
+    made.add_argument("--version", action="version", version=f"diffence {__version__}")
+    return made
+
+
+class _ShowsDefaults(argparse.HelpFormatter):
+    """Adds the default of an option that has one to its help, unless it is said there."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        said = action.help or ""
+        if action.default is None or action.default is argparse.SUPPRESS or "default" in said or action.nargs == 0:
+            return said
+        return f"{said} (default: %(default)s)"
+
+
+def add_machine(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--seed", type=_seed, default=0, help="of every random draw")
+    made.add_argument("--device", choices=get_args(modes.Device), default="auto", help="auto is the best there is")
+
+
+def add_settings(made: argparse.ArgumentParser, files: str) -> None:
+    """--set; ``files`` names the YAML files that the command reads."""
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="FILE.KEY=VALUE",
+        help=f"replace a value of configs/FILE.yaml, FILE being one of {files}; may be repeated; default: none",
+    )
+
+
+def add_defense(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--defense", choices=tuple(DEFENSES), required=True)
+    made.add_argument("--model", choices=tuple(MODELS), default="resnet", help="classifier family")
+
+
+def add_speed(made: argparse.ArgumentParser, network: str) -> None:
+    made.add_argument("--precision", choices=get_args(modes.Precision), default="fp32", help=f"of {network}'s products")
+    made.add_argument(
+        "--compile", action="store_true", help=f"compile {network} (needs a C++ compiler; rounds differently)"
+    )
+    add_processes(made)
+
+
+def add_processes(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--nproc", type=positive, default=1, help="processes on this machine that share the work")
+
+
+def add_dry_run(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--dry-run", action="store_true", help="print what would be made and what is there; do nothing")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be 0 … 2^32 - 1, not {value}")
+    return value
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def subject(options: argparse.Namespace) -> "Subject":
+    from common.runtime.subject import Subject
+
+    return Subject(options.model, options.defense)
+
+
+def experiment(
+    folder: Path, options: argparse.Namespace, *, network: modes.Network, settings: dict[str, Any] | None = None
+) -> "Experiment":
+    """The experiment that the options describe; ``settings`` are further overrides by `FILE.KEY`, None being none."""
+    from common.experiment.experiment import Experiment
+    from common.runtime.paths import DatasetFolder
+
+    overrides = parse_overrides(options.settings)
+    for name, value in (settings or {}).items():
+        if value is not None:
+            file, _, key = name.partition(".")
+            overrides.setdefault(file, {})[key] = value
+    return Experiment.at(
+        DatasetFolder(folder),
+        seed=options.seed,
+        device=options.device,
+        network=network,
+        precision=getattr(options, "precision", "fp32"),
+        compile=getattr(options, "compile", False),
+        diffusion=getattr(options, "diffusion", None),
+        overrides=overrides,
+    )

@@ -1,0 +1,82 @@
+"""How every command runs: parse, start processes, say what will be done, do it, and turn errors into an exit status."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from common.experiment.experiment import Experiment
+    from common.experiment.plan import Item
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command is going to do.
+
+    do:    does it; gives an exit status, None being 0
+    head:  the first lines: what it works with
+    plan:  what it would make, and what is there of it
+    """
+
+    do: Callable[[], int | None]
+    head: Callable[[], Sequence[str]] = tuple
+    plan: Callable[[], Sequence["Item"]] = tuple
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    argv: list[str] | None,
+    prepare: Callable[[argparse.Namespace], Work],
+    *,
+    module: str | None = None,
+) -> int:
+    """Run a command; ``module`` names the one to start in several processes, where it is no script."""
+    options = parser.parse_args(argv)
+    from common.runtime import device, distributed
+    from common.runtime.errors import UserError
+
+    if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
+        program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+        return distributed.launch(options.nproc, program, module=module is not None)
+    device.keep_freed_memory()
+    try:
+        with distributed.processes():
+            work = prepare(options)
+            introduction = [*work.head(), *_planned(work.plan())]
+            if introduction:
+                distributed.say("\n".join([*introduction, ""]))
+            return 0 if getattr(options, "dry_run", False) else work.do() or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def _planned(items: Sequence["Item"]) -> list[str]:
+    from common.experiment import plan
+
+    return [plan.table(items)] if items else []
+
+
+def head(experiment: "Experiment", reads: Sequence[str], *, prog: str) -> list[str]:
+    """Device, precisions, threads and seed, and the settings that differ from the YAML files.
+
+    Raises UserError where a setting is of a file that the command does not read.
+    """
+    import torch
+
+    from common import __version__
+    from common.runtime import distributed
+
+    precisions = ", ".join(f"{name} {compute}" for name, compute in experiment.compute.items())
+    processes = f"{distributed.world_size()} processes of " if distributed.world_size() > 1 else ""
+    lines = [
+        f"{prog} {__version__}: {experiment.folder.name} on {experiment.device}, {precisions}, "
+        f"{processes}{torch.get_num_threads()} threads, seed {experiment.seed}"
+    ]
+    changed = experiment.changed_settings(reads)
+    return [*lines, f"settings that differ from configs/: {', '.join(changed)}"] if changed else lines

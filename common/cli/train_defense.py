@@ -1,0 +1,32 @@
+"""python train_defense.py --defense undefended"""
+
+import argparse
+from pathlib import Path
+
+from common.cli import flags
+from common.cli.run import Work, head, run
+
+
+def main(folder: Path, argv: list[str] | None = None) -> int:
+    parser = flags.parser("train_defense.py", "Train a classifier with a defence; goes on if interrupted.")
+    flags.add_machine(parser)
+    flags.add_settings(parser, "data, classifier, the defence's own")
+    flags.add_defense(parser)
+    flags.add_speed(parser, "the classifier")
+    parser.add_argument(
+        "--published", action="store_true", help="use the published code's settings, configs/published/"
+    )
+    flags.add_dry_run(parser)
+    return run(parser, argv, lambda options: _prepare(folder, options))
+
+
+def _prepare(folder: Path, options: argparse.Namespace) -> Work:
+    from common.experiment import train_defense
+
+    experiment, subject = flags.experiment(folder, options, network="classifier"), flags.subject(options)
+    given = {"published": options.published}
+    return Work(
+        head=lambda: head(experiment, train_defense.reads(options.defense, **given), prog="train_defense.py"),
+        plan=lambda: train_defense.plan(experiment, subject, **given),
+        do=lambda: train_defense.train(experiment, subject, **given),
+    )

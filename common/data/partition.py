@@ -1,0 +1,241 @@
+"""Which sample plays which part: pure index arithmetic over the training and the test set.
+
+Members are the first samples of a permutation of the training set, the reference set the next ones, as in the
+published code; the first reference samples are kept for choosing checkpoints. Members and test set are each cut in
+half: the second halves are the targets of the final test, the quarters of the first halves serve the defender and the
+attacker. So the four roles (choosing the checkpoint, tuning the defence, fitting the attack, the final test) never
+share a sample.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from common.data import permutations
+from common.data.datasets import RawData
+from common.runtime import storage
+from common.runtime.config import NonNegative, Positive, Strict, parse
+from common.runtime.errors import UserError
+
+TEST_ORDER_SEED = 2000  # of the published code, for every dataset
+
+
+class DataConfig(Strict):
+    """configs/data.yaml: how the training and the test set are shared out."""
+
+    members: Positive  # the classifier's training set
+    reference: Positive  # other samples of the training set, which defences may use
+    validation: NonNegative  # the first of the reference set, kept for choosing checkpoints only
+
+    @model_validator(mode="after")
+    def _validation_fits(self) -> "DataConfig":
+        if self.validation >= self.reference:
+            raise ValueError(f"validation ({self.validation}) must be smaller than reference ({self.reference})")
+        return self
+
+
+class PartitionFile(Strict):
+    """data/partition.json"""
+
+    schema_version: Annotated[int, Field(ge=1, le=1)]
+    dataset: str
+    data_sha256: str
+    permutation_source: str  # "seed 0", or the name of the file it was read from
+    permutation_sha256: str | None  # of that file
+    sizes: DataConfig
+    permutation: list[Annotated[int, Field(ge=0)]]
+    test_size: Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Role:
+    """Members as indices into the training set, non-members as indices into the test set."""
+
+    members: np.ndarray
+    non_members: np.ndarray
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """The order of the training set that decides who is a member, and where it comes from."""
+
+    dataset: str
+    order: np.ndarray  # int64 [n]
+    source: str  # "seed 0", or the name of the file it was read from
+    sha256: str | None  # of that file
+
+    @cached_property
+    def published(self) -> bool | None:
+        """As ``permutations.is_published`` says."""
+        return permutations.is_published(self.order, dataset=self.dataset, sha256=self.sha256)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Indices into the training set (members, validation, reference) and into the test set (test_order)."""
+
+    members: np.ndarray
+    validation: np.ndarray
+    reference: np.ndarray
+    test_order: np.ndarray
+    key: str  # names the data and who plays which part
+    permutation: Permutation
+
+    def roles(self, num_sample: int) -> dict[str, Role]:
+        """The roles that need members and non-members, with at most ``num_sample`` of each."""
+        cuts = [_quarters(indices) for indices in (self.members, self.test_order)]
+        return {
+            name: Role(*(cut[name][:num_sample] for cut in cuts)) for name in ("tuning", "attack_fit", "final_test")
+        }
+
+    def published_roles(self, num_sample: int) -> dict[str, Role]:
+        """The published evaluation's sets: "known" to defender and attacker, "target" of the attack, and "utility", the
+        first of each list, which accuracy is reported on: the known ones again, and more where half a list is too few.
+
+        Where a quarter of each list is enough, "known" is the tuning role and "target" is the final test, so that both
+        protocols need the same candidates.
+        """
+        members, test = self.members, self.test_order
+        halves = [np.split(indices, [len(indices) // 2]) for indices in (members, test)]
+        known, target = (Role(*(half[i][:num_sample] for half in halves)) for i in (0, 1))
+        return {"known": known, "target": target, "utility": Role(members[:num_sample], test[:num_sample])}
+
+
+def _quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
+    half = len(indices) // 2
+    quarter = half // 2
+    return {"tuning": indices[:quarter], "attack_fit": indices[quarter:half], "final_test": indices[half:]}
+
+
+def test_order(size: int) -> np.ndarray:
+    """The published order of the test set: numpy's legacy generator, seed 2000, shuffling arange(size)."""
+    order = np.arange(size)
+    np.random.RandomState(TEST_ORDER_SEED).shuffle(order)
+    return order
+
+
+def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutation: Path | None) -> PartitionFile:
+    """Partition a dataset by the permutation of its training set in a file, or by one drawn from the seed."""
+    size = len(data.train_images)
+    if sizes.members + sizes.reference > size:
+        raise UserError(
+            f"{dataset}/configs/data.yaml: members + reference is {sizes.members + sizes.reference}, "
+            f"but the training set has {size} samples"
+        )
+    if permutation is None:
+        order, source, sha256 = np.random.RandomState(seed).permutation(size), f"seed {seed}", None
+    else:
+        order, source = permutations.read(permutation, size=size), permutation.name
+        sha256 = storage.file_sha256(permutation)
+    return PartitionFile(
+        schema_version=1,
+        dataset=dataset,
+        data_sha256=data.fingerprint(),
+        permutation_source=source,
+        permutation_sha256=sha256,
+        sizes=sizes,
+        permutation=order.tolist(),
+        test_size=len(data.test_images),
+    )
+
+
+def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
+    """The partition of this data; UserError where it was made from other data or other sizes."""
+    try:
+        content = storage.read_json(path)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}): make it again with `python data_partition.py`") from error
+    file = parse(content, PartitionFile, source=str(path))
+    again = "make it again with `python data_partition.py`"
+    if file.data_sha256 != data.fingerprint():
+        raise UserError(f"{path} was made from other data than the folder holds now: {again}")
+    if file.sizes != sizes:
+        raise UserError(f"{path} was made with other sizes than configs/data.yaml has now: {again}")
+    permutation = permutations.check(np.array(file.permutation), size=len(data.train_images), source=str(path))
+    members, reference = np.split(permutation[: sizes.members + sizes.reference], [sizes.members])
+    return Partition(
+        members=members,
+        validation=reference[: sizes.validation],
+        reference=reference[sizes.validation :],
+        test_order=test_order(len(data.test_images)),
+        # without its source: the same order from a seed and from a file is the same partition
+        key=storage.digest(file.model_dump(exclude={"permutation_source", "permutation_sha256"})),
+        permutation=Permutation(file.dataset, permutation, file.permutation_source, file.permutation_sha256),
+    )
+
+
+def verdict(partition: Partition) -> str:
+    """One line: where the permutation comes from, and whether members are the published members."""
+    permutation = partition.permutation
+    source = f"permutation: {permutation.source}"
+    if permutation.sha256 is not None:
+        source += f", sha256 {permutation.sha256[:16]}…"
+    if permutation.published is None:
+        return f"{source}; none is published for {permutation.dataset}"
+    if not permutation.published and permutation.sha256 is None:
+        return f"{source}, not the published one: members are not the published members"
+    if not permutation.published:
+        return f"{source}, not recognised as the published file: members may not be the published members"
+    expected = permutations.PUBLISHED[permutation.dataset].members
+    if len(partition.members) != expected:
+        return f"{source}, the published one, but with {len(partition.members)} members where {expected} are published"
+    return f"{source}, the published one: members are the published members"
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Whether members are a classifier's own (None: unknown), and the lines of text that a reader must see."""
+
+    permutation: Permutation
+    trained_with_it: bool | None
+    lines: list[str]
+
+
+def membership(partition: Partition, *, trained_on: str | None) -> Membership:
+    """Whether members are a classifier's own; ``trained_on`` is the key of its partition, where its file knows it."""
+    permutation = partition.permutation
+    own = None if trained_on is None else trained_on == partition.key
+    lines = [verdict(partition)]
+    if own is False:
+        lines.append(
+            "WARNING: the classifier was trained on another partition: members here are not its members, "
+            "and the figures below do not measure what it gives away"
+        )
+    elif own is None and not permutation.published:
+        lines.append(
+            "WARNING: the classifier was trained elsewhere, and the permutation is not known to be its own: "
+            "members here may not be its members, and then the figures below mean nothing"
+        )
+    return Membership(permutation, own, lines)
+
+
+def require_in_use(path: Path, partition: Partition) -> None:
+    """Raise UserError where a permutation file has been put in place and the partition was made without it."""
+    source = partition.permutation
+    if path.is_file() and storage.file_sha256(path) != source.sha256:
+        raise UserError(
+            f"{path} is there, but the partition was made from {source.source}: make it again with "
+            "`python data_partition.py`, or move the file away"
+        )
+
+
+def table(partition: Partition, data: RawData, *, num_sample: int, num_classes: int) -> str:
+    """Sizes and class balance of every part and role, as text."""
+    rows = [
+        ("members (training set)", partition.members, data.train_labels),
+        ("reference", partition.reference, data.train_labels),
+        ("validation: checkpoint", partition.validation, data.train_labels),
+        ("test set", partition.test_order, data.test_labels),
+    ]
+    for name, role in partition.roles(num_sample).items():
+        rows.append((f"{name}: members", role.members, data.train_labels))
+        rows.append((f"{name}: non-members", role.non_members, data.test_labels))
+    lines = [f"{'part or role':<28}{'samples':>9}{'classes':>9}   fewest … most of a class"]
+    for name, indices, labels in rows:
+        counts = np.bincount(labels.numpy()[indices], minlength=num_classes)
+        lines.append(f"{name:<28}{len(indices):>9}{np.count_nonzero(counts):>9}   {counts.min()} … {counts.max()}")
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""DDPM's forward process, as pure functions of images in [-1, 1].
+
+    here               paper (Ho et al. 2020)
+    alpha_bar[s]       product of 1 - beta_i for i = 1 … s; alpha_bar[0] = 1 is the clean image
+    q_sample           q(x_s | x_0), eq. 4
+    published_noise    what the published code of Diffence has in q_sample's place
+
+Steps count from 1, as in the papers: noising to step T uses the first T betas.
+"""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, model_validator
+
+from common.runtime.config import Positive, Strict
+from common.runtime.modes import Noising
+
+
+class ScheduleConfig(Strict):
+    T: Positive
+    beta_1: Annotated[float, Field(gt=0, lt=1)]
+    beta_T: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _betas_rise(self) -> "ScheduleConfig":
+        if self.beta_1 > self.beta_T:
+            raise ValueError(f"beta_1 ({self.beta_1}) must not exceed beta_T ({self.beta_T})")
+        return self
+
+
+def linear_alpha_bar(*, T: int, beta_1: float, beta_T: float) -> torch.Tensor:
+    """alpha_bar of the linear schedule, float64 [T + 1]."""
+    betas = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
+    return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)])
+
+
+def q_sample(x_0: torch.Tensor, noise: torch.Tensor, *, alpha_bar: float) -> torch.Tensor:
+    """x_s = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise."""
+    return alpha_bar**0.5 * x_0 + (1 - alpha_bar) ** 0.5 * noise
+
+
+def published_noise(x_0: torch.Tensor, noise: torch.Tensor, *, alpha_bar: float) -> torch.Tensor:
+    """sqrt(1 / alpha_bar) x_0 + sqrt(1 / alpha_bar - 1) noise, the published code's forward noising.
+
+    Against q_sample's sqrt(alpha_bar) x_0 the signal is 1 / alpha_bar times too great (1.31 at step 160 of the usual
+    schedule), the noise 1 / sqrt(alpha_bar) times.
+    """
+    return (1 / alpha_bar) ** 0.5 * x_0 + (1 / alpha_bar - 1) ** 0.5 * noise
+
+
+def last_step(num_steps: int, noising: Noising) -> int:
+    """The greatest step to which images can be noised: as published the network gets one step more."""
+    return num_steps - (noising == "published")

@@ -1,0 +1,147 @@
+"""Train the diffusion model on the classifier's members (Ho et al., NeurIPS 2020, algorithm 1).
+
+The checkpoint is in the published format, so the authors' files fit in the same place (formats/ddpm_checkpoint.py).
+"""
+
+import torch
+from pydantic import model_validator
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from common.diffusion.denoiser import Denoiser
+from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar, q_sample
+from common.models.unet import UNet, UNetConfig
+from common.runtime import distributed, rng
+from common.runtime.config import Fraction, NonNegative, Positive, PositiveFloat, Strict
+from common.runtime.device import Compute, accelerate, autocast
+from common.runtime.errors import UserError
+from common.runtime.images import to_float
+from common.training.jobs import Job
+from common.training.loop import run_rounds
+
+
+class DDPMTraining(Strict):
+    total_steps: Positive
+    steps_per_round: Positive  # between two saved states
+    batch_size: Positive
+    learning_rate: PositiveFloat
+    warmup_steps: NonNegative
+    ema_decay: Fraction
+    grad_clip: PositiveFloat
+    horizontal_flip: bool
+    sample_steps: Positive  # DDIM steps of the picture of samples
+
+    @model_validator(mode="after")
+    def _whole_rounds(self) -> "DDPMTraining":
+        if self.total_steps % self.steps_per_round:
+            raise ValueError(f"total_steps ({self.total_steps}) must be a multiple of {self.steps_per_round}")
+        return self
+
+
+class DDPMConfig(Strict):
+    """configs/ddpm.yaml"""
+
+    unet: UNetConfig
+    schedule: ScheduleConfig
+    training: DDPMTraining
+
+
+def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, compute: Compute | None = None) -> None:
+    """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch."""
+    compute, recipe = compute or Compute(images.device), config.training
+    unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
+    parallel = distributed.data_parallel(accelerate(unet, compile=compute.compile))
+    ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
+    optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
+    alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
+
+    def train_round(index: int, bar: tqdm) -> dict[str, float]:
+        unet.train()
+        total, first = 0.0, index * recipe.steps_per_round
+        steps = range(first, first + recipe.steps_per_round)
+        for step in steps:
+            generator = rng.torch_generator(seed, "ddpm", step)
+            with autocast(images.device, compute.precision):
+                loss = denoising_loss(parallel, images, alpha_bar, recipe, generator=generator)
+            _update(unet, optimizer, loss, recipe, step=step)
+            ema.update_parameters(unet)
+            total += loss.item()
+            bar.update()
+        return {"loss": distributed.mean(total / len(steps))}
+
+    run_rounds(
+        job,
+        seed=seed,
+        rounds=recipe.total_steps // recipe.steps_per_round,
+        steps_per_round=recipe.steps_per_round,
+        stateful={"unet": unet, "ema": ema, "optimizer": optimizer},
+        train_round=train_round,
+        kept=lambda: {"net_model": unet.state_dict(), "ema_model": ema.module.state_dict()},
+        together=True,
+    )
+
+
+def require_possible(config: DDPMConfig, *, image_size: int) -> None:
+    """Raise UserError where the images are too small for the network, or a batch cannot be shared by the processes."""
+    require_halvings(config.unet, image_size=image_size, source="configs/ddpm.yaml")
+    batch_size, processes = config.training.batch_size, distributed.world_size()
+    if batch_size % processes:
+        raise UserError(f"configs/ddpm.yaml: batch_size {batch_size} cannot be shared evenly by {processes} processes")
+
+
+def new_unet(config: DDPMConfig, *, channels: int, image_size: int, seed: int) -> UNet:
+    require_possible(config, image_size=image_size)
+    with rng.global_draws(seed, "unet"):
+        return UNet(config.unet, channels=channels, num_steps=config.schedule.T)
+
+
+def require_halvings(unet: UNetConfig, *, image_size: int, source: str) -> None:
+    halvings = len(unet.ch_mult) - 1
+    if image_size % 2**halvings:
+        raise UserError(f"{source}: images of size {image_size} cannot be halved {halvings} times (ch_mult)")
+
+
+def alpha_bar_of(config: DDPMConfig) -> torch.Tensor:
+    return linear_alpha_bar(T=config.schedule.T, beta_1=config.schedule.beta_1, beta_T=config.schedule.beta_T)
+
+
+def denoising_loss(
+    unet: nn.Module, images: torch.Tensor, alpha_bar: torch.Tensor, recipe: DDPMTraining, *, generator: torch.Generator
+) -> torch.Tensor:
+    """Mean of |noise - eps(x_t, t)|^2 over this process's share of random images, steps and noises (DDPM eq. 14)."""
+    batch, device = recipe.batch_size, images.device
+    indices = torch.randint(len(images), (batch,), generator=generator)
+    x_0 = 2 * to_float(images[indices.to(device)]) - 1
+    if recipe.horizontal_flip:
+        flip = torch.rand(batch, generator=generator) < 0.5
+        x_0 = x_0.flip(3).where(flip.to(device)[:, None, None, None], x_0)
+    t = torch.randint(len(alpha_bar), (batch,), generator=generator).to(device)
+    noise = torch.randn(x_0.shape, generator=generator).to(device)
+    x_0, t, noise = (part[distributed.share()] for part in (x_0, t, noise))
+    abar = alpha_bar[t][:, None, None, None]
+    eps = unet(abar.sqrt() * x_0 + (1 - abar).sqrt() * noise, t)
+    return F.mse_loss(eps.float(), noise)
+
+
+def _update(
+    unet: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, recipe: DDPMTraining, *, step: int
+) -> None:
+    optimizer.param_groups[0]["lr"] = recipe.learning_rate * min(1.0, (step + 1) / max(recipe.warmup_steps, 1))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(unet.parameters(), recipe.grad_clip)
+    optimizer.step()
+
+
+def show(
+    denoiser: Denoiser, x: torch.Tensor, *, step: int, num_jumps: int, seed: int
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """What the pictures show: 24 samples, and images x [n, C, H, W] in [0, 1] as they are, noised and denoised."""
+    generator = rng.torch_generator(seed, "pictures")
+    samples = denoiser.sample(torch.randn((24, *x.shape[1:]), generator=generator).to(x), num_jumps=num_jumps)
+    noise = torch.randn(x.shape, generator=generator).to(x)
+    noised = (q_sample(2 * x - 1, noise, alpha_bar=denoiser.alpha_bar[step]) + 1) / 2
+    rows = {"x": x, "noised": noised.clamp(0, 1), "denoised": denoiser.purify(x, noise, step=step)}
+    return samples.cpu(), {name: images.cpu() for name, images in rows.items()}

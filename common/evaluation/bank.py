@@ -1,0 +1,148 @@
+"""The bank: candidates kept on disk, so that nothing is purified twice.
+
+Samples are kept in groups that are fixed by their place in a list. Processes share the groups out, and what is there of
+a group is read and not computed. Intervals, answers, attacks and statistics need no diffusion model.
+
+On disk a group is one float32 array [size, N + 1, K], the raw logits last and NaN where nothing was drawn.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from common.diffence import Candidates, Diffence, Interval
+from common.diffence.candidates import NOTHING, blank, settled
+from common.runtime import distributed, progress, storage
+from common.runtime.errors import UserError
+from common.runtime.images import to_float
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of a list, such as the members.
+
+    name:    of the list
+    length:  of the whole list
+    places:  int64 [n], where in the list they stand, rising
+    images:  uint8 [n, C, H, W]
+    """
+
+    name: str
+    length: int
+    places: np.ndarray
+    images: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Neighbours in a list, and which of them are wanted."""
+
+    path: Path
+    size: int
+    rows: torch.Tensor  # int64, places in the group
+    images: torch.Tensor  # uint8 [len(rows), C, H, W]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The candidates of lists of samples behind one fence, in files of ``group_size`` samples.
+
+    folder:  named by everything that the logits depend on
+    device:  where the fence computes
+    """
+
+    fence: Diffence
+    folder: Path
+    group_size: int
+    num_classes: int
+    device: torch.device
+
+    def draw(self, parts: Sequence[Part], *, until: Interval | None, desc: str) -> Candidates:
+        """The candidates of all parts, each sample's drawn until one is accepted (see ``Diffence.draw``)."""
+        groups = [group for part in parts for group in self._groups(part)]
+        share = groups[distributed.share()]
+        total = sum(len(group.rows) for group in share)
+        shown = distributed.is_first()
+        with self._alone(), progress.bar(total=total, unit="sample", desc=desc, shown=shown) as bar:
+            own = {group.path: self._fill(group, until, bar) for group in share}
+            distributed.barrier()
+        return Candidates.cat(
+            own[group.path] if group.path in own else self._read_back(group, until) for group in groups
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within the block no other evaluation writes to the bank; it waits for its turn."""
+        with storage.locked(self.folder / "lock") if distributed.is_first() else nullcontext():
+            distributed.barrier()  # until the first process has the bank for all
+            yield
+
+    def _groups(self, part: Part) -> Iterator[_Group]:
+        """The groups of a list that hold the wanted ones, with their images."""
+        for number in np.unique(part.places // self.group_size):
+            here = np.flatnonzero(part.places // self.group_size == number)
+            first = number * self.group_size
+            yield _Group(
+                path=self.folder / f"{part.name}-{number:05}.npy",
+                size=min(self.group_size, part.length - first),
+                rows=torch.from_numpy(part.places[here] - first),
+                images=part.images[torch.from_numpy(here)],
+            )
+
+    def _fill(self, group: _Group, until: Interval | None, bar: tqdm) -> Candidates:
+        """What is wanted of a group, drawn as far as it is not there; what was drawn is written once."""
+        stored = self._read(group)
+        known, images = stored[group.rows], to_float(group.images.to(self.device))
+        found = self.fence.draw(images, until=until, known=known, tick=bar.update)
+        if (found.drawn > known.drawn).any():
+            stored.logits[group.rows] = found.logits.float()
+            stored.drawn[group.rows] = found.drawn
+            storage.write_array(group.path, _encoded(stored))
+        return found
+
+    def _read_back(self, group: _Group, until: Interval | None) -> Candidates:
+        """What another process wrote of a group. Raises UserError where that cannot be read."""
+        found = self._read(group)[group.rows]
+        if (found.drawn == NOTHING).any() or not settled(found, until).all():
+            raise UserError(f"{group.path} cannot be read back as it was written: run the same command again")
+        return found
+
+    def _read(self, group: _Group) -> Candidates:
+        """What a group's file holds; nothing where it is missing or not what it should be."""
+        shape = (group.size, self.fence.num_candidates + 1, self.num_classes)
+        try:
+            with group.path.open("rb") as file:
+                stored = np.lib.format.read_array(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError, MemoryError):
+            stored = None
+        if stored is None or stored.shape != shape or stored.dtype != np.float32 or not _is_drawn_in_order(stored):
+            return blank(group.size, count=self.fence.num_candidates, num_classes=self.num_classes)
+        return _decoded(stored)
+
+
+def _encoded(candidates: Candidates) -> np.ndarray:
+    array = candidates.logits.numpy().copy()
+    there = np.arange(candidates.count) < candidates.drawn.numpy()[:, None]
+    array[:, :-1][~there] = math.nan
+    array[:, -1][candidates.drawn.numpy() == NOTHING] = math.nan
+    return array
+
+
+def _decoded(array: np.ndarray) -> Candidates:
+    there = np.isfinite(array[:, :, 0])
+    drawn = np.where(there[:, -1], there[:, :-1].sum(axis=1), NOTHING)
+    return Candidates(torch.from_numpy(np.nan_to_num(array)), torch.from_numpy(drawn))
+
+
+def _is_drawn_in_order(stored: np.ndarray) -> bool:
+    """Whether every candidate is finite or all NaN, and none is there without those before it and the raw one."""
+    there = np.isfinite(stored).all(axis=2)
+    whole = (there | np.isnan(stored).all(axis=2)).all()
+    raw, drawn = there[:, -1:], there[:, :-1]
+    return bool(whole and (drawn <= raw).all() and (drawn[:, 1:] <= drawn[:, :-1]).all())

@@ -1,0 +1,118 @@
+"""Two ways to judge a fence by the same candidates: ``HELD_OUT``, which this project trusts, and ``PUBLISHED``.
+
+A protocol says which samples tune the interval, fit the attacks and are scored, and how the scores become numbers. The
+published one computes what the paper's code computes, and each of its departures from good practice is a switch of its
+own, so that what it is worth can be measured (see departures.py). Both search the interval by
+``tune_interval``, on other samples, so the published protocol keeps to our search where the published code
+differs: an interval that leaves no known member among the non-members, whose distance is not a number, is never taken;
+the grid has 21 points, where rounding gives the published code 21 or 22; phi and the scores are computed from logits
+in float64 and do not saturate; scenario 3 accepts the first candidate that keeps the label.
+
+Two slips of the published code are repaired: its NN attack calls members 0, so that TPR and TNR change places; and an
+answer with p_y = 0, whose loss is infinite, gets the score of the most certain member, where here it gets the least.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from common.attacks import ATTACKS
+from common.attacks.interface import Attack
+from common.attacks.nn import NNAttackConfig
+from common.diffence import Interval, tune_interval
+from common.evaluation.answers import FencedPopulation, RoleCandidates
+from common.runtime.config import Positive, Strict
+from common.runtime.modes import ProtocolName, Scenario
+
+
+class EvaluationConfig(Strict):
+    """configs/evaluation.yaml"""
+
+    num_sample: Positive  # at most so many members, and as many non-members, in each role
+    bootstrap: Annotated[int, Field(ge=100)]  # resamples behind each 95 % interval
+    nn_attack: NNAttackConfig
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which role does what, and what is done as the published code does it.
+
+    tuning:               the role whose samples the interval is tuned on
+    fitting:              … the attacks are fitted on
+    test:                 … the attacks are judged on
+    accuracy_on:          … train and test accuracy are reported on
+    published_attacks:    only the attacks that the published evaluation has
+    merged_sets:          threshold attacks are judged on fitting and test role together
+    hindsight_threshold:  the threshold is the best for the samples that accuracy is measured on
+    epoch_by_test_auc:    an attack that is trained keeps the epoch that is the best for the samples it is judged on
+    strict_rates:         TPR at an FPR below the limit, not at most the limit; TNR in the same way
+    """
+
+    name: ProtocolName
+    tuning: str = "tuning"
+    fitting: str = "attack_fit"
+    test: str = "final_test"
+    accuracy_on: str = "final_test"
+    published_attacks: bool = False
+    merged_sets: bool = False
+    hindsight_threshold: bool = False
+    epoch_by_test_auc: bool = False
+    strict_rates: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every role once, that of the interval first."""
+        return tuple(dict.fromkeys((self.tuning, self.fitting, self.test, self.accuracy_on)))
+
+    @property
+    def attacks(self) -> list[Attack]:
+        return [attack for attack in ATTACKS.values() if attack.published or not self.published_attacks]
+
+
+HELD_OUT = Protocol("held_out")
+PUBLISHED = Protocol(
+    "published",
+    tuning="known",
+    fitting="known",
+    test="target",
+    accuracy_on="utility",
+    published_attacks=True,
+    merged_sets=True,
+    hindsight_threshold=True,
+    epoch_by_test_auc=True,
+    strict_rates=True,
+)
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (HELD_OUT, PUBLISHED)}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The candidates of a protocol's roles, and the interval tuned on one of them."""
+
+    protocol: Protocol
+    roles: Mapping[str, RoleCandidates]
+    interval: Interval
+
+
+def draw(fenced: FencedPopulation, protocol: Protocol, *, num_sample: int, scenario: Scenario, desc: str) -> Drawn:
+    """All candidates of the tuning role, and of the other roles as many as its interval asks for.
+
+    Every process must ask for the same ones in the same order.
+    """
+    partition = fenced.population.partition
+    roles = partition.roles(num_sample) | partition.published_roles(num_sample)
+    first, *others = protocol.roles
+    tuning = fenced.draw(roles[first], until=None, desc=f"{desc}, {first}")
+    interval = interval_for(tuning, scenario=scenario)
+    drawn = {first: tuning}
+    for role in others:
+        drawn[role] = fenced.draw(roles[role], until=interval, desc=f"{desc}, {role}")
+    return Drawn(protocol, drawn, interval)
+
+
+def interval_for(tuning: RoleCandidates, *, scenario: Scenario) -> Interval:
+    """The interval for a role whose members and non-members the defender knows."""
+    members = int(tuning.member.sum())  # they come first
+    return tune_interval(tuning.candidates[:members], tuning.candidates[members:], scenario=scenario)

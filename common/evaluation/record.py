@@ -1,0 +1,150 @@
+"""The one record of a report: what an evaluation writes, what a summary reads, and what tables are rendered from.
+
+report.json, schema 1. Keys may be added, never renamed; what was added later has a default, so older reports are read.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from common.runtime.config import NonNegative, NonNegativeFloat, Strict
+from common.runtime.subject import Subject
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Ends = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+Shares = Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+class Record(Strict):
+    """A part of a report: a newer version may have added keys."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Difference(Record):
+    """A value with Diffence less that without, with the middle 95 % over resamples that both share."""
+
+    value: Finite
+    interval: Ends
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.interval[0]:+.3f}, {self.interval[1]:+.3f}]"
+
+
+class AttackRow(Record):
+    """One attack: AUC with its 95 % interval, balanced accuracy, TPR by FPR and TNR by FNR."""
+
+    auc: Share
+    auc_ci: Shares
+    balanced_accuracy: Share | None = None
+    tpr_at_fpr: dict[str, Share]
+    tnr_at_fnr: Annotated[dict[str, Share], Field(default_factory=dict)]
+    difference: Difference | None = None  # of the AUC; with Diffence only
+
+
+class Best(Record):
+    """The attack of greatest AUC: what a user has to fear, if the attacker happens to choose well.
+
+    A maximum over tries on one test set is too great by chance. ``selection_bias`` estimates by how much: the mean over
+    bootstrap maxima less the maximum; ``auc_ci`` is the middle of the bootstrap maxima, each over all attacks.
+    """
+
+    auc: Share
+    auc_ci: Shares | None = None
+    balanced_accuracy: Share
+    attack: str | None = None
+    selection_bias: Finite | None = None
+    difference: Difference | None = None  # of the AUC; with Diffence only
+
+
+class Reduction(Record):
+    """By what share of its value without Diffence something is lower with it."""
+
+    relative: Finite
+    standard_error: NonNegativeFloat
+
+
+class Reductions(Record):
+    auc: Reduction
+    balanced_accuracy: Reduction
+
+
+class Accuracy(Record):
+    """Of members, which are training samples, and of non-members."""
+
+    train: Share
+    test: Share
+
+
+class UnderProtocol(Record):
+    attacks: Annotated[dict[str, AttackRow], Field(min_length=1)]
+    not_run: Annotated[dict[str, str], Field(default_factory=dict)]  # attack -> why
+    best: Best
+    interval: Ends | None = None  # of phi; None without Diffence, and in scenario 3
+    accuracy: Accuracy | None = None
+    label_agreement: Share | None = None
+    raw_answer_rate: Share | None = None
+    reconstructions_per_query: NonNegativeFloat | None = None
+    reduction: Reductions | None = None  # with Diffence only
+
+
+class Privacy(Record):
+    """What DP-SGD spent on the classifier."""
+
+    epsilon: NonNegativeFloat
+    delta: Share
+    noise_multiplier: NonNegativeFloat
+    max_grad_norm: NonNegativeFloat
+
+
+class PermutationRecord(Record):
+    """Where the order that decides who is a member comes from, and whether it is the published one."""
+
+    source: str
+    sha256: str | None
+    published: bool | None
+    trained_with_it: bool | None  # whether the classifier's own file says so
+
+
+class Counts(Record):
+    members: NonNegative
+    non_members: NonNegative
+
+
+class Report(Record):
+    """What stands outside of ``protocols`` holds under the main one."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    dataset: str
+    defense: str
+    model: str = "resnet"
+    diffence: bool
+    interval: Ends | None = None
+    accuracy: Accuracy
+    label_agreement: Share | None = None
+    raw_answer_rate: Share | None = None
+    reconstructions_per_query: NonNegativeFloat | None = None
+    protocols: Annotated[dict[str, UnderProtocol], Field(min_length=1)]
+    counts: Annotated[dict[str, Counts], Field(default_factory=dict)]  # by role
+    privacy: Privacy | None = None  # the fenced classifier has no such guarantee
+    permutation: PermutationRecord | None = None
+    notes: Annotated[list[str], Field(default_factory=list)]  # what a reader must see beside the numbers
+    config: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
+    seed: NonNegative | None = None
+    versions: Annotated[dict[str, str], Field(default_factory=dict)]
+    inputs: Annotated[dict[str, str], Field(default_factory=dict)]  # file -> sha256
+    seconds: NonNegativeFloat | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.model, self.defense)
+
+    @property
+    def main(self) -> str:
+        """The protocol that is shown first: held_out, or the only one."""
+        return "held_out" if "held_out" in self.protocols else next(iter(self.protocols))
+
+    @property
+    def noising(self) -> str:
+        return str(self.config.get("diffence", {}).get("noising", "unknown"))

@@ -1,0 +1,139 @@
+"""A whole evaluation of one subject: candidates, verdicts under each protocol, and the two reports."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from common import __version__
+from common.data.partition import Membership
+from common.diffence.fence import DiffenceConfig
+from common.evaluation.answers import FencedPopulation
+from common.evaluation.judge import Pair, Verdict, judge
+from common.evaluation.protocols import HELD_OUT, PROTOCOLS, EvaluationConfig, Protocol, draw
+from common.evaluation.record import Accuracy, Counts, PermutationRecord, Privacy, Report, UnderProtocol
+from common.runtime import distributed
+from common.runtime.subject import Subject
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation computes; command-line options have been merged in."""
+
+    subject: Subject
+    fence: DiffenceConfig
+    evaluation: EvaluationConfig
+    protocols: Sequence[Protocol] = tuple(PROTOCOLS.values())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The verdicts by protocol, and how many samples each role has."""
+
+    pairs: Mapping[str, Pair]
+    counts: Mapping[str, Mapping[str, int]]
+
+    @property
+    def main(self) -> Pair:
+        """What is shown first: the held-out protocol, or the only one."""
+        return self.pairs.get(HELD_OUT.name) or next(iter(self.pairs.values()))
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a report says of an evaluation beside its numbers.
+
+    privacy:     what DP-SGD spent on the classifier
+    inputs:      file -> sha256
+    """
+
+    dataset: str
+    seed: int
+    privacy: Privacy | None
+    membership: Membership
+    inputs: dict[str, str]
+    seconds: float
+
+
+def evaluate(fenced: FencedPopulation, settings: Settings, *, seed: int) -> Evaluation | None:
+    """Judge one classifier, alone and behind Diffence, under each of the protocols.
+
+    Of several processes the first judges; the others get None.
+    """
+    desc, scenario = f"purify {settings.subject.defense}", settings.fence.scenario
+    drawn = [
+        draw(fenced, protocol, num_sample=settings.evaluation.num_sample, scenario=scenario, desc=desc)
+        for protocol in settings.protocols
+    ]
+    if not distributed.is_first():
+        return None
+    pairs: dict[str, Pair] = {each.protocol.name: judge(each, settings.evaluation, seed=seed) for each in drawn}
+    counts = {name: role.counts for each in drawn for name, role in each.roles.items()}
+    return Evaluation(pairs, counts)
+
+
+def report(evaluation: Evaluation, settings: Settings, about: Circumstances, *, fenced: bool) -> Report:
+    """The report of the classifier behind Diffence, or of the classifier alone.
+
+    Behind Diffence DP-SGD guarantees nothing: the diffusion model has seen the members, and so has the tuned interval.
+    """
+    main, membership = evaluation.main, about.membership
+    permutation = membership.permutation
+    return Report(
+        dataset=about.dataset,
+        defense=settings.subject.defense,
+        model=settings.subject.model,
+        diffence=fenced,
+        **_service(main.fenced if fenced else main.without),
+        protocols={name: _under_protocol(pair, fenced=fenced) for name, pair in evaluation.pairs.items()},
+        counts={role: Counts.model_validate(count) for role, count in evaluation.counts.items()},
+        privacy=None if fenced else about.privacy,
+        permutation=PermutationRecord(
+            source=permutation.source,
+            sha256=permutation.sha256,
+            published=permutation.published,
+            trained_with_it=membership.trained_with_it,
+        ),
+        notes=membership.lines,
+        config={"diffence": settings.fence.model_dump(), "evaluation": settings.evaluation.model_dump()},
+        seed=about.seed,
+        versions=_versions(),
+        inputs=about.inputs,
+        seconds=about.seconds,
+    )
+
+
+def _service(verdict: Verdict) -> dict[str, Any]:
+    """What the answers are worth to their users, under the names of both places where a report has it."""
+    interval = verdict.interval
+    return {
+        "interval": list(interval) if interval is not None and np.isfinite(interval).all() else None,
+        "accuracy": Accuracy.model_validate(verdict.accuracy),
+        "label_agreement": verdict.test.label_agreement,
+        "raw_answer_rate": verdict.test.raw_answer_rate,
+        "reconstructions_per_query": verdict.reconstructions_per_query,
+    }
+
+
+def _under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
+    verdict = pair.fenced if fenced else pair.without
+    rows, best = {name: judged.measured for name, judged in verdict.attacks.items()}, verdict.best
+    if fenced:
+        rows = {name: row.model_copy(update={"difference": pair.auc_difference(name)}) for name, row in rows.items()}
+        best = best.model_copy(update={"difference": pair.best_difference()})
+    return UnderProtocol(
+        attacks=rows,
+        not_run=verdict.not_run,
+        best=best,
+        **_service(verdict),
+        reduction=pair.reduction if fenced else None,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+    own = {"diffence": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in packages}

@@ -1,0 +1,119 @@
+"""Train a dataset's classifier with a defence."""
+
+from common.defenses import DEFENSES
+from common.defenses.base import Defense, Task
+from common.experiment.experiment import Experiment
+from common.experiment.plan import Item, of_job
+from common.experiment.subjects import undefended_weights
+from common.models.classifiers import Classifier, build_classifier
+from common.runtime import distributed, storage
+from common.runtime.errors import UserError
+from common.runtime.images import Labelled
+from common.runtime.subject import Subject
+from common.training.classifier import TrainingConfig
+from common.training.jobs import Job, is_done
+
+
+def settings_name(defense: str, *, published: bool) -> str:
+    """The YAML file of a defence, below configs/."""
+    return f"published/{defense}" if published else defense
+
+
+def reads(defense: str, *, published: bool) -> tuple[str, ...]:
+    """YAML files."""
+    return ("data", "classifier", settings_name(defense, published=published))
+
+
+def plan(experiment: Experiment, subject: Subject, *, published: bool) -> list[Item]:
+    """The checkpoint; the settings are checked."""
+    settings = _settings(experiment, subject, published=published)
+    _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    return [of_job(_job(experiment, subject, settings), experiment.folder)]
+
+
+def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
+    """Train a subject, where that has not been done; ``published``: with the published code's settings."""
+    defense, folder = DEFENSES[subject.defense], experiment.folder
+    settings = _settings(experiment, subject, published=published)
+    _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    job = _job(experiment, subject, settings)
+    done = is_done(job)
+    distributed.barrier()  # until every process has seen what is there
+    if done:
+        return
+    part = experiment.partition
+
+    def new_classifier(seed: int) -> Classifier:
+        return build_classifier(
+            subject.model,
+            experiment.classifier_config,
+            experiment.spec,
+            seed=seed,
+            group_norm=defense.group_norm,
+            compute=experiment.compute["classifier"],
+        )
+
+    defense.train(
+        Task(
+            job=job,
+            config=settings,
+            new_classifier=new_classifier,
+            members=experiment.training_part(part.members),
+            reference=experiment.training_part(part.reference),
+            tuning_members=experiment.training_part(experiment.tuning_members),
+            selection=_selection_part(experiment, settings.checkpoint_selection),
+            undefended=lambda: undefended_weights(experiment, model=subject.model),
+            seed=experiment.seed,
+            device=experiment.device,
+        )
+    )
+    if distributed.is_first():
+        print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
+
+
+def _settings(experiment: Experiment, subject: Subject, *, published: bool) -> TrainingConfig:
+    name = settings_name(subject.defense, published=published)
+    return experiment.config(name, DEFENSES[subject.defense].config)
+
+
+def _require_possible(experiment: Experiment, subject: Subject, settings: TrainingConfig, name: str) -> None:
+    """Raise UserError, before any work, where a defence cannot be trained so."""
+    defense, compute = DEFENSES[subject.defense], experiment.compute["classifier"]
+    if defense.fp32_only and (compute.compile or compute.precision != "fp32"):
+        raise UserError(f"--defense {subject.defense} trains without --compile and with --precision fp32 only")
+    if distributed.world_size() > 1 and not defense.shares_work:
+        raise UserError(f"--defense {subject.defense} is trained by one process: leave --nproc away")
+    if settings.checkpoint_selection == "validation" and len(experiment.partition.validation) == 0:
+        raise UserError(
+            f"{experiment.folder.shown(experiment.folder.config(name))}: checkpoint_selection: validation needs a "
+            "validation part, but configs/data.yaml has validation: 0"
+        )
+
+
+def _job(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> Job:
+    """What the training leaves behind, and everything it depends on."""
+    made_from = experiment.provenance(
+        "classifier",
+        defense=subject.defense,
+        classifier={subject.model: experiment.classifier_config.model_dump()[subject.model]},
+        settings=settings.model_dump(),
+        **_built_on(experiment, DEFENSES[subject.defense], model=subject.model),
+    )
+    return Job(experiment.folder.classifier(subject), made_from)
+
+
+def _built_on(experiment: Experiment, defense: Defense, *, model: str) -> dict[str, str]:
+    """What a defence that protects the undefended classifier depends on besides."""
+    if not defense.needs_undefended:
+        return {}
+    undefended = Subject(model)
+    path = experiment.folder.classifier(undefended)
+    experiment.folder.require(path, undefended.training_command)
+    return {"undefended": storage.file_sha256(path), "tuning_members": experiment.tuning_members_key}
+
+
+def _selection_part(experiment: Experiment, selection: str) -> Labelled | None:
+    """The samples whose accuracy picks the epoch, or None where the last one is kept."""
+    if selection == "validation":
+        return experiment.training_part(experiment.partition.validation)
+    return experiment.test_part(experiment.partition.test_order) if selection == "test" else None

@@ -1,0 +1,154 @@
+"""Diffusion models in the folder format of the diffusers package, as its DDPMPipeline.save_pretrained writes it:
+
+    model_index.json                  the kind of pipeline
+    unet/                             config.json and diffusion_pytorch_model.safetensors (or .bin) of a UNet2DModel
+    scheduler/scheduler_config.json   the betas
+
+Older folders hold the files of both parts beside model_index.json. The package, an optional dependency, builds the
+network; only files of the folder are read, nothing is fetched, and nothing stored in a file is ever run.
+"""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import nn
+
+from common.diffusion.denoiser import Denoiser
+from common.runtime import config, storage
+from common.runtime.device import Compute, accelerate
+from common.runtime.errors import UserError
+
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there is read
+
+
+class _Described(config.Strict):
+    """A JSON file of which only some keys matter here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Index(_Described):
+    kind: Literal["DDPMPipeline", "DDIMPipeline"] = Field(alias="_class_name")
+
+
+class _UNet(_Described):
+    kind: Literal["UNet2DModel"] = Field(alias="_class_name")
+    sample_size: int | list[int]
+    in_channels: int = 3
+    out_channels: int = 3
+    center_input_sample: Literal[False] = False  # else images would be expected in [0, 1]
+    time_embedding_type: Literal["positional"] = "positional"
+    class_embed_type: None = None
+    num_class_embeds: None = None
+    quantization_config: None = None
+
+
+class _Scheduler(_Described):
+    kind: Literal["DDPMScheduler", "DDIMScheduler"] = Field(alias="_class_name")
+    num_train_timesteps: Annotated[int, Field(gt=0, le=100_000)] = 1000
+    prediction_type: Literal["epsilon"] = "epsilon"
+    variance_type: Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"] = "fixed_small"
+
+
+class _NoisePredictor(nn.Module):
+    """A UNet2DModel called as ``denoiser.NoisePredictor``; its timestep is the index of the beta, from 0."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        return self.unet(x, index, return_dict=False)[0]
+
+
+def files(folder: Path) -> list[Path]:
+    """All that is read of a folder: index, the UNet's configuration, its weights, the scheduler's configuration.
+
+    Raises UserError naming what is missing.
+    """
+    unet, scheduler = (part if part.is_dir() else folder for part in (folder / "unet", folder / "scheduler"))
+    if next(unet.glob("*.index.json"), None):
+        raise UserError(f"{unet}: its weights are in several files: save them in one (max_shard_size)")
+    weights = next((unet / name for name in WEIGHTS if (unet / name).is_file()), unet / WEIGHTS[0])
+    found = [folder / "model_index.json", unet / "config.json", weights, scheduler / "scheduler_config.json"]
+    for path in found:
+        if not path.is_file():
+            raise UserError(f"{path} not found: a diffusion model in diffusers' format needs it (save_pretrained)")
+    return found
+
+
+def load_denoiser(
+    folder: Path,
+    *,
+    channels: int,
+    image_size: int,
+    compute: Compute,
+) -> Denoiser:
+    """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler.
+
+    Raises UserError where the diffusers package is missing, the folder holds another kind of model, or one for images
+    of another shape, or its weights do not fit.
+    """
+    index, unet_file, weights, scheduler_file = files(folder)
+    diffusers = _package(folder)
+    _read(index, _Index)
+    _require_shape(unet_file, _read(unet_file, _UNet), channels=channels, image_size=image_size)
+    scheduler_class = getattr(diffusers, _read(scheduler_file, _Scheduler).kind)
+    try:
+        unet, loading = diffusers.UNet2DModel.from_pretrained(
+            str(unet_file.parent),
+            local_files_only=True,
+            use_safetensors=weights.suffix == ".safetensors",  # a .bin is read with weights_only
+            output_loading_info=True,
+            low_cpu_mem_usage=False,
+            torch_dtype=torch.float32,
+        )
+        scheduler = scheduler_class.from_pretrained(str(scheduler_file.parent), local_files_only=True)
+        alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), scheduler.alphas_cumprod.double()])
+        fast = accelerate(_NoisePredictor(unet).to(compute.device), compile=compute.compile)
+        denoiser = Denoiser(fast, alpha_bar, precision=compute.precision)
+    except Exception as error:  # whatever a damaged or hostile folder provokes
+        raise UserError(f"{folder}: diffusers cannot read it: {' '.join(str(error).split())[:300]}") from error
+    _require_whole(weights, unet, loading)
+    return denoiser.eval().requires_grad_(False)
+
+
+def _package(folder: Path) -> ModuleType:
+    try:
+        return importlib.import_module("diffusers")
+    except ImportError as error:
+        raise UserError(
+            f"{folder}: reading it needs the diffusers package: `pip install -r requirements-diffusers.txt`"
+        ) from error
+
+
+def _read(path: Path, model: type[config.Config]) -> config.Config:
+    try:
+        content = storage.read_json(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from error
+    return config.parse(content, model, source=str(path))
+
+
+def _require_shape(path: Path, unet: _UNet, *, channels: int, image_size: int) -> None:
+    if unet.in_channels == channels and unet.out_channels == 2 * channels:
+        raise UserError(f"{path}: out_channels {unet.out_channels}: models that also predict a variance cannot be used")
+    found = (unet.in_channels, unet.out_channels, unet.sample_size)
+    if found not in [(channels, channels, image_size), (channels, channels, [image_size, image_size])]:
+        raise UserError(
+            f"{path}: in_channels, out_channels, sample_size are {found}, but this dataset's images have {channels} "
+            f"channels and size {image_size}"
+        )
+
+
+def _require_whole(path: Path, unet: nn.Module, loading: dict[str, Any]) -> None:
+    """diffusers leaves what the file lacks as it was drawn, and only warns."""
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if loading[problem]:
+            keys = ", ".join(map(str, list(loading[problem])[:4]))
+            raise UserError(f"{path}: the weights do not fit the network in config.json: {problem} {keys}")
+    storage.require_finite(unet.state_dict(), path=path)

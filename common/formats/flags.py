@@ -1,0 +1,94 @@
+"""The flags file beside a published diffusion checkpoint: one `--name=value` a line, shape and schedule of the UNet."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from common.diffusion.schedule import ScheduleConfig
+from common.diffusion.training import DDPMConfig
+from common.models.unet import UNetConfig
+from common.runtime.config import Positive, Strict, parse
+from common.runtime.errors import UserError
+
+_LISTS = ("ch_mult", "attn")  # flags that stand once for each value
+
+
+class _TaskConfig(Strict):
+    """What the network was trained for. --var_type does not matter: a DDIM jump adds no noise."""
+
+    img_size: Positive
+    mean_type: str
+
+
+class _Flags(Strict):
+    unet: UNetConfig
+    schedule: ScheduleConfig
+    task: _TaskConfig
+
+
+def write(config: DDPMConfig, *, image_size: int) -> str:
+    """The flags file of a configuration, as text."""
+    unet, schedule = config.unet, config.schedule
+    values: list[tuple[str, Any]] = [("ch", unet.ch)]
+    values += [("ch_mult", mult) for mult in unet.ch_mult]
+    values += [("attn", level) for level in unet.attn]
+    values += [("num_res_blocks", unet.num_res_blocks), ("dropout", unet.dropout), ("T", schedule.T)]
+    values += [("beta_1", schedule.beta_1), ("beta_T", schedule.beta_T), ("img_size", image_size)]
+    values += [("mean_type", "epsilon"), ("var_type", "fixedlarge")]
+    return "".join(f"--{name}={value}\n" for name, value in values)
+
+
+def read(path: Path, *, image_size: int) -> tuple[UNetConfig, ScheduleConfig]:
+    """UNet shape and schedule of a flags file; flags it does not know, and booleans, are ignored.
+
+    Raises UserError naming the file and what is missing, contradictory, impossible, or of a network for images of
+    another size.
+    """
+    flags = parse(_sections(_values(path), path), _Flags, source=str(path))
+    task = flags.task
+    if task.mean_type != "epsilon":
+        raise UserError(f"{path}: --mean_type={task.mean_type}: only noise-predicting (epsilon) networks can be used")
+    if task.img_size != image_size:
+        raise UserError(f"{path}: --img_size={task.img_size}: the dataset's images are of size {image_size}")
+    return flags.unet, flags.schedule
+
+
+def _values(path: Path) -> dict[str, list[str]]:
+    """All values of each flag, in order."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} not found: it belongs beside the diffusion checkpoint and describes its UNet"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file ({error})") from error
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        name, equals, value = line.strip().removeprefix("--").partition("=")
+        if equals:
+            found[name].append(value)
+    return found
+
+
+def _sections(found: dict[str, list[str]], path: Path) -> dict[str, dict[str, Any]]:
+    """The known flags, sorted into the sections of ``_Flags``."""
+    content: dict[str, dict[str, Any]] = {"unet": {"attn": []}}  # no such flag: no level has attention
+    for section, field in _Flags.model_fields.items():
+        chosen = content.setdefault(section, {})
+        for name in field.annotation.model_fields:  # type: ignore[union-attr]
+            values = [_number(value) for value in found.get(name, [])]
+            if len(set(values)) > 1 and name not in _LISTS:
+                raise UserError(f"{path}: --{name} stands with different values: {', '.join(found[name])}")
+            if values:
+                chosen[name] = values if name in _LISTS else values[0]
+    return content
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,93 @@
+"""Pictures: ROC curves, histograms of phi, and grids of images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from common.evaluation.judge import Pair
+from common.runtime import storage
+from common.statistics.bootstrap import Bootstrap
+
+WITHOUT, WITH = "#0072b2", "#d55e00"  # blue and vermilion of Okabe and Ito, which any eye keeps apart
+MEMBER, NON_MEMBER = "#cc79a7", "#009e73"
+_PNG = {"Software": None}  # no version in the file: equal content, equal bytes
+
+
+def roc(pair: Pair, *, title: str) -> Figure:
+    """Log-log ROC curves of the best attack without and with Diffence, with the 95 % bootstrap band of each."""
+    figure, axes = _figure(5.2, 4.8)
+    kinds = np.bincount(pair.without.test.observations.membership)
+    least = 0.5 / int(kinds.max())
+    fprs = np.geomspace(least, 1, 200)
+    verdicts = (("without Diffence", WITHOUT, pair.without), ("with Diffence", WITH, pair.fenced))
+    for label, colour, verdict in verdicts:
+        attack = verdict.best_attack
+        judged = verdict.attacks[attack]
+        tpr = Bootstrap.once(judged.scored.member).tprs(*judged.scored, fprs)[0]
+        lo, hi = np.quantile(judged.bootstrap.tprs(*judged.scored, fprs), [0.025, 0.975], axis=0)
+        name = f"{label}: {attack}, AUC {verdict.best.auc:.2f}"
+        axes.plot(fprs, np.maximum(tpr, least), color=colour, label=name)
+        axes.fill_between(fprs, np.maximum(lo, least), np.maximum(hi, least), color=colour, alpha=0.2, linewidth=0)
+    axes.plot(fprs, fprs, color="grey", linestyle=":", label="guessing")
+    axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
+    axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def phis(pair: Pair, *, title: str) -> Figure:
+    """Histograms of phi of the answers to members and non-members, without (above) and with Diffence (below)."""
+    figure, axes = _figure(6.4, 5.6, rows=2)
+    verdicts = (("without Diffence", pair.without), ("with Diffence", pair.fenced))
+    values = {label: verdict.test.phi for label, verdict in verdicts}
+    together = np.concatenate(list(values.values()))
+    lo, hi = np.quantile(together, [0.002, 0.998])
+    bins = np.linspace(lo, hi, 41)
+    for axis, (label, verdict) in zip(axes, verdicts, strict=True):
+        member = verdict.test.observations.membership
+        for kind, chosen, colour in (("members", member, MEMBER), ("non-members", ~member, NON_MEMBER)):
+            clipped = np.clip(values[label][chosen], bins[0], bins[-1])
+            axis.hist(clipped, bins=bins, density=True, color=colour, alpha=0.55, label=f"{kind} ({chosen.sum()})")
+        if verdict.interval is not None and np.isfinite(verdict.interval).all():
+            for end in verdict.interval:
+                axis.axvline(end, color="black", linestyle="--", linewidth=1)
+            axis.plot([], [], color="black", linestyle="--", linewidth=1, label="interval")
+        axis.set(ylabel="density", title=label, xlim=(bins[0], bins[-1]))
+        axis.legend(fontsize=8)
+    axes[-1].set_xlabel("phi = log p_top - log(1 - p_top) of the answer")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def image_grid(rows: dict[str, torch.Tensor], *, title: str) -> Figure:
+    """Rows of images [n, C, H, W] in [0, 1], each row with its name."""
+    columns = max(len(images) for images in rows.values())
+    figure, axes = _figure(0.6 * columns + 1.2, 0.62 * len(rows) + 0.5, rows=len(rows), columns=columns)
+    for line, (name, images) in zip(np.atleast_2d(axes), rows.items(), strict=True):
+        for axis, image in zip(line, images, strict=False):
+            axis.imshow(
+                image.permute(1, 2, 0).squeeze(2) if len(image) == 1 else image.permute(1, 2, 0),
+                cmap="gray",
+                vmin=0,
+                vmax=1,
+                interpolation="nearest",
+            )
+            axis.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure that needs no display and no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def save(figure: Figure, path: Path) -> None:
+    storage.write_with(path, lambda file: figure.savefig(file, format="png", metadata=_PNG))

@@ -1,0 +1,46 @@
+"""Reports read back from disk: nothing that is damaged or belongs elsewhere is taken."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from common.evaluation.record import Report
+from common.runtime import config, storage
+from common.runtime.errors import UserError
+from common.runtime.paths import FENCED, DatasetFolder
+from common.runtime.subject import Subject
+
+
+class Key(NamedTuple):
+    subject: Subject
+    diffence: bool
+
+
+Reports = dict[Key, Report]
+
+
+def read(folder: DatasetFolder, *, defenses: Collection[str]) -> Reports:
+    """Every report of a dataset folder. Raises UserError naming each that is damaged or belongs elsewhere."""
+    reports, refused = {}, []
+    for path in folder.reports():
+        try:
+            report = config.parse(storage.read_json(path), Report, source=folder.shown(path))
+            _require_home(report, path, folder, defenses)
+        except UserError as error:
+            refused.append(str(error))
+        except (ValueError, OSError) as error:
+            refused.append(f"{folder.shown(path)}: not readable JSON ({error})")
+        else:
+            reports[Key(report.subject, report.diffence)] = report
+    if refused:
+        listed = "\n".join(refused)
+        raise UserError(f"{listed}\nMove such folders away, or evaluate again with evaluate_mia.sh")
+    return reports
+
+
+def _require_home(report: Report, path: Path, folder: DatasetFolder, defenses: Collection[str]) -> None:
+    """UserError where a report stands in another folder than an evaluation would have written it to."""
+    home = folder.results(report.subject, diffence=report.diffence)
+    if report.dataset != folder.name or report.defense not in defenses or home != path.parent:
+        name = report.defense + (FENCED if report.diffence else "")
+        raise UserError(f"{folder.shown(path)}: is a report of {report.dataset}, {name} ({report.model})")

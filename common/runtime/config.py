@@ -1,0 +1,135 @@
+"""Validated YAML: a model for each file, every mistake of a file in one error, and overrides by dotted path."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.runtime.errors import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Unknown keys, missing keys and values of another type are mistakes; nothing is converted in silence."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+Config = TypeVar("Config", bound=Strict)
+
+
+Overrides = Mapping[str, Mapping[str, Any]]
+"""File of configs/ without its ending -> dotted path of a key -> value: {"ddpm": {"training.batch_size": 32}}"""
+
+
+def load(path: Path, model: type[Config], changes: Mapping[str, Any] | None = None) -> Config:
+    """Read and check a YAML file, some of its values replaced before the check: dotted path -> value.
+
+    Raises UserError naming the file and all of its mistakes, those of the changes among them.
+    """
+    content, source = read(path), str(path)
+    for key, value in (changes or {}).items():
+        source += f" with {key}={value}"
+        _replace(content, key, value, source=source)
+    return parse(content, model, source=source)
+
+
+def read(path: Path) -> Any:
+    """The plain content of a YAML file. Raises UserError naming the file."""
+    try:
+        return _UniqueKeyLoader(path.read_text(encoding="utf-8")).get_single_data()
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: every dataset folder needs it") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _replace(content: Any, key: str, value: Any, *, source: str) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        content = content.get(section) if isinstance(content, dict) else None
+    if not isinstance(content, dict) or last not in content:
+        raise UserError(f"{source}: no such key")
+    content[last] = value
+
+
+def changes(path: Path, name: str, values: Mapping[str, Any]) -> list[str]:
+    """What overrides change in a YAML file, as `NAME.key: old -> new`; values that stand there already are left out."""
+    changed = []
+    for key, value in values.items():
+        before = read(path)
+        for section in key.split("."):
+            before = before.get(section) if isinstance(before, dict) else None
+        if before != value:
+            changed.append(f"{name}.{key}: {before} -> {value}")
+    return changed
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What ``--set FILE.KEY=VALUE`` says, values as in YAML.
+
+    >>> parse_overrides(["ddpm.training.batch_size=32", "selena.epochs=5", "selena.soft_labels=logits"])
+    {'ddpm': {'training.batch_size': 32}, 'selena': {'epochs': 5, 'soft_labels': 'logits'}}
+
+    Raises UserError naming the text.
+    """
+    overrides: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        file, dot, key = path.partition(".")
+        if not (equals and dot and file and key):
+            raise UserError(f"--set {text}: expected FILE.KEY=VALUE, such as ddpm.training.batch_size=32")
+        try:
+            overrides.setdefault(file, {})[key] = _UniqueKeyLoader(value).get_single_data()
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"--set {text}: not a YAML value: {' '.join(str(error).split())}") from error
+    return overrides
+
+
+def parse(content: Any, model: type[Config], *, source: str) -> Config:
+    """Check plain content against a model; ``source`` names it in the error."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_mistake(dict(item)) for item in error.errors()]
+        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        shown = [*lines[:20], f"and {len(lines) - 20} more"] if len(lines) > 20 else lines
+        raise UserError(f"{source}: {count}\n" + "\n".join(f"  {line}" for line in shown)) from None
+
+
+def _mistake(error: dict[str, Any]) -> str:
+    where = ".".join(map(str, error["loc"])) or "the file"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key"
+    if error["type"] == "missing":
+        return f"{where}: missing"
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if _looks_like_number(error["input"]) else ""
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}{found}{hint}"
+
+
+def _looks_like_number(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and "e" in value.lower() and float(value) is not None
+    except ValueError:
+        return False
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys in silence; here that is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (list, dict)) or key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)

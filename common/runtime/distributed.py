@@ -1,0 +1,125 @@
+"""Several processes at one piece of work, as torchrun starts them; without torchrun there is one, the first.
+
+They share the file system: what one writes the others read after a ``barrier``.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar, cast
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from common.runtime.errors import UserError
+
+Content = TypeVar("Content")
+
+PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", 0))
+
+
+def local_rank() -> int:
+    """The number of this process on its machine."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes what there is only one of."""
+    return rank() == 0
+
+
+def say(text: str) -> None:
+    """Print what one process is to say for all."""
+    if is_first():
+        print(text)
+
+
+def share() -> slice:
+    """Which items of a sequence are this process's: every item is in the share of exactly one process."""
+    return slice(rank(), None, world_size())
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Within the block the processes of torchrun can wait for each other."""
+    if world_size() == 1:
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield
+        barrier()  # or torchrun would soon take those that have nothing left to do for lost
+    finally:
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait until every process is here. Raises UserError where one of them has stopped."""
+    mean(0.0)
+
+
+def gather(content: Content) -> list[Content]:
+    """What every process has, in order of rank, in each of them."""
+    if world_size() == 1:
+        return [content]
+    contents: list[Content | None] = [None] * world_size()
+    with _complete():
+        dist.all_gather_object(contents, content)
+    return cast(list[Content], contents)
+
+
+def alone() -> dict[str, str]:
+    """The environment for a program that is to work by itself, on this process's device."""
+    return {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+
+
+def mean(value: float) -> float:
+    """The mean of the processes' values, the same in each of them."""
+    if world_size() == 1:
+        return value
+    total = torch.tensor([value], dtype=torch.float64)  # on the CPU, whatever the device is
+    with _complete():
+        dist.all_reduce(total)
+    return float(total) / world_size()
+
+
+@contextmanager
+def _complete() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the connection to one that has stopped
+        raise UserError("another process has stopped; it has said why") from error
+
+
+def data_parallel(module: nn.Module) -> nn.Module:
+    """The module, its gradients averaged over the processes."""
+    return nn.parallel.DistributedDataParallel(module) if world_size() > 1 else module
+
+
+def launch(nproc: int, program: Sequence[str], *, module: bool = False) -> int:
+    """Run a Python script, or a module, with its arguments in so many processes on this machine; its exit status."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import get_args_parser, run
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // nproc)))  # torchrun's own is 1
+    options = ["--standalone", f"--nproc-per-node={nproc}", *(["--module"] if module else [])]
+    try:
+        run(get_args_parser().parse_args([*options, "--", *program]))
+    except ChildFailedError as error:  # the process itself has said what went wrong
+        return max(failure.exitcode for failure in error.failures.values())
+    except SignalException as error:
+        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+        return 128 + error.sigval
+    return 0

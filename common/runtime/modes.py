@@ -1,0 +1,29 @@
+"""The named modes that YAML files, command lines and code share. Light: a command's --help reads them."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, PlainSerializer
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Precision = Literal["fp32", "bf16"]
+Network = Literal["classifier", "diffusion"]
+Noising = Literal["ddpm", "published"]  # the forward process: DDPM's, or that of the published code
+ProtocolName = Literal["held_out", "published"]
+TableStyle = Literal["text", "markdown"]
+Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
+
+SCENARIOS: dict[int, Scenario] = dict(enumerate(get_args(Scenario), start=1))
+"""By the paper's number, which YAML files, command lines and reports use."""
+
+
+def _named(value: Any) -> Any:
+    """The name of a scenario's number; anything else as it is."""
+    return SCENARIOS.get(value, value) if type(value) is int else value
+
+
+def _numbered(value: Scenario) -> int:
+    return next(number for number, name in SCENARIOS.items() if name == value)
+
+
+ScenarioSetting = Annotated[Scenario, BeforeValidator(_named), PlainSerializer(_numbered)]
+"""A scenario in a configuration: read as 1, 2, 3 or by name, held by name, written as the number."""

@@ -1,0 +1,92 @@
+"""Where things are in a dataset folder: the only path literals of the project."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.runtime.errors import UserError
+from common.runtime.subject import Subject
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAPER_RESULTS = Path("common") / "paper_results.yaml"  # below the repository
+FENCED = "_w_diffence"  # ends the name of a result folder with Diffence
+
+
+def dataset_names(root: Path = REPOSITORY) -> tuple[str, ...]:
+    """The dataset folders of the repository: those with a configs/data.yaml."""
+    return tuple(sorted(path.parents[1].name for path in root.glob("*/configs/data.yaml")))
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """One of cifar10/, cifar100/, svhn/, digits/; the folder's name is the dataset's."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def raw_data(self) -> Path:
+        return self.root / "data" / "raw"
+
+    @property
+    def partition(self) -> Path:
+        return self.root / "data" / "partition.json"
+
+    @property
+    def permutation(self) -> Path:
+        """Where a permutation of the training set is looked for: cifar_shuffle.pkl, svhn_shuffle.pkl as published."""
+        return self.root / f"{self.name.rstrip('0123456789')}_shuffle.pkl"
+
+    def config(self, name: str) -> Path:
+        return self.root / "configs" / f"{name}.yaml"
+
+    def classifier(self, subject: Subject) -> Path:
+        folder = self.root / "final-all-models" / subject.model
+        if subject.shadow is None:
+            return folder / f"{subject.defense}.pth.tar"
+        return folder / f"{subject.defense}.shadows" / f"{subject.shadow:04}.pth.tar"
+
+    @property
+    def ddpm(self) -> Path:
+        return self.root / "diff_defense" / "diff_models" / "half.pt"
+
+    @property
+    def ddpm_flags(self) -> Path:
+        return self.ddpm.with_suffix(".txt")
+
+    @property
+    def exported(self) -> Path:
+        return self.root / "exported"
+
+    def train_log(self, command: str) -> Path:
+        """What the last run of a training command printed: train_defense-selena.log, train_defense-selena-vit.log."""
+        name = re.sub(r" (--\w+ )?", "-", command.replace(".py", ""))
+        return self.root / "final-all-models" / "logs" / f"{name}.log"
+
+    @property
+    def banks(self) -> Path:
+        return self.root / "evaluate_MIAs" / "banks"
+
+    def results(self, subject: Subject, *, diffence: bool) -> Path:
+        """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
+        results = self.root / "evaluate_MIAs" / "results"
+        of_model = results if subject.model == "resnet" else results / subject.model
+        return of_model / (subject.defense + (FENCED if diffence else ""))
+
+    def reports(self) -> list[Path]:
+        """Every report.json there is, those of half-written folders left out."""
+        results = self.root / "evaluate_MIAs" / "results"
+        found = [*results.glob("*/report.json"), *results.glob("*/*/report.json")]
+        return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(results).parts))
+
+    def shown(self, path: Path) -> str:
+        """A path as a user at the repository's top would write it."""
+        return str(path.relative_to(self.root.parent)) if path.is_relative_to(self.root.parent) else str(path)
+
+    def require(self, path: Path, command: str) -> None:
+        """Raise UserError with the command that makes the file, where it is missing."""
+        if not path.is_file():
+            raise UserError(f"{self.shown(path)} not found: make it with `{command}` in {self.name}/")

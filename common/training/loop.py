@@ -1,0 +1,121 @@
+"""The one training loop: rounds that can be stopped at any instant, a log, and a checkpoint when it is done.
+
+A round is an epoch of a classifier or some hundred steps of the diffusion model. All draws of a round come from
+generators named by (seed, round), so a saved round is all that a resumed run needs, and it ends with the bytes that an
+uninterrupted run gives.
+"""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from common.runtime import distributed, progress, rng, storage
+from common.runtime.errors import UserError
+from common.training.jobs import Job
+
+
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+Round = Callable[[int, tqdm], dict[str, float]]
+"""(index of the round, progress bar in steps) -> measurements for the log"""
+
+
+def run_rounds(
+    job: Job,
+    *,
+    seed: int,
+    rounds: int,
+    steps_per_round: int,
+    stateful: Mapping[str, Stateful],
+    train_round: Round,
+    score: Callable[[], float] | None = None,
+    kept: Callable[[], Mapping[str, Any]],
+    together: bool = False,
+) -> None:
+    """Train, saving progress after each round, and write the job's checkpoint, log and seconds.
+
+    seed:      names, with the round, the draws of layers that know only the global generator (dropout)
+    kept:      what of the trained things goes into the checkpoint
+    score:     where given, the round with the greatest score is the one kept (the first of equal ones; NaN is the
+               least), else the last
+    together:  all processes train this one model, and the first alone writes
+
+    Raises UserError where the progress file does not hold what such a training saves.
+    """
+    start = time.monotonic()
+    done, history, best, before = _resume(job, stateful)
+    writes = not together or distributed.is_first()
+    if together:
+        distributed.barrier()  # the first may take the saved progress away only when all have read it
+    total, initial = rounds * steps_per_round, done * steps_per_round
+    with progress.bar(total=total, initial=initial, unit="step", desc=job.path.name, shown=writes) as bar:
+        for index in range(done, rounds):
+            with rng.global_draws(seed, "dropout", index, *([distributed.rank()] if together else [])):
+                row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
+            if score is not None:
+                row["score"] = score()
+            history.append(row)
+            bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name != "round"})
+            if score is not None and (best is None or _rank(row["score"]) > _rank(best["score"])):
+                best = {"round": index + 1, "score": row["score"], "kept": storage.plain(kept())}
+            elapsed = before + time.monotonic() - start
+            if writes:
+                _save_progress(job, stateful, history=history, best=best, seconds=elapsed)
+    if not writes:
+        return
+    best = best or {"round": rounds, "score": None, "kept": kept()}
+    storage.write_text(job.log_path, _csv(history))
+    storage.write_json(job.seconds_path, {"seconds": round(before + time.monotonic() - start, 1)})
+    final = {**best["kept"], "epoch": best["round"], "best_acc": best["score"], "made_from": job.made_from.record()}
+    storage.save_checkpoint(job.path, final)
+    job.progress_path.unlink(missing_ok=True)
+
+
+def _rank(score: float) -> float:
+    return -math.inf if math.isnan(score) else score  # no comparison with NaN holds: it would stay the best
+
+
+def _resume(
+    job: Job, stateful: Mapping[str, Stateful]
+) -> tuple[int, list[dict[str, Any]], dict[str, Any] | None, float]:
+    if not job.progress_path.is_file():
+        return 0, [], None, 0.0
+    expect = {"key": str, "history": list, "state": dict, "seconds": float}
+    saved = storage.load_checkpoint(job.progress_path, expect=expect)
+    if saved["key"] != job.key:
+        print(f"{job.progress_path} belongs to other settings or data: starting from the beginning")
+        return 0, [], None, 0.0
+    try:
+        best = saved["best"]
+        for name, thing in stateful.items():
+            thing.load_state_dict(saved["state"][name])
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{job.progress_path} does not hold what this training saves ({type(error).__name__}: {error}): "
+            "delete it to start from the beginning"
+        ) from error
+    return len(saved["history"]), saved["history"], best, saved["seconds"]
+
+
+def _save_progress(
+    job: Job, stateful: Mapping[str, Stateful], *, history: list, best: dict | None, seconds: float
+) -> None:
+    state = {name: thing.state_dict() for name, thing in stateful.items()}
+    content = {"key": job.key, "history": history, "best": best, "state": state, "seconds": seconds}
+    storage.save_checkpoint(job.progress_path, content)
+
+
+def _csv(history: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

@@ -1,0 +1,108 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from common.diffusion import training
+from common.diffusion.training import DDPMConfig
+from common.runtime import config
+from common.runtime.errors import UserError
+from common.runtime.paths import REPOSITORY
+from tests.common.formula import images
+
+PUBLISHED = REPOSITORY / "cifar10" / "configs" / "ddpm.yaml"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("unet.attn", [4], "unet: attn names level 4, but ch_mult has levels 0 to 3"),
+        ("training.steps_per_round", 999, "training: total_steps (800000) must be a multiple of 999"),
+        ("unet.dropout", math.nan, "unet.dropout: "),
+        ("schedule.beta_1", math.nan, "schedule.beta_1: "),
+        ("training.ema_decay", 1.0, "training.ema_decay: "),
+    ],
+)
+def test_impossible_diffusion_models_are_refused(key, value, where):
+    with pytest.raises(UserError) as caught:
+        config.load(PUBLISHED, DDPMConfig, {key: value})
+    assert f"\n  {where}" in str(caught.value)
+
+
+def test_images_that_cannot_be_halved_so_often_are_refused():
+    published = config.load(PUBLISHED, DDPMConfig)  # four levels
+    training.require_possible(published, image_size=8)
+    with pytest.raises(UserError, match=r"configs/ddpm\.yaml: images of size 28 cannot be halved 3 times \(ch_mult\)"):
+        training.require_possible(published, image_size=28)
+
+
+@pytest.mark.parametrize(("processes", "shared"), [(1, True), (4, True), (3, False)])
+def test_a_batch_is_shared_evenly_by_the_processes_or_refused(monkeypatch, processes, shared):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    published = config.load(PUBLISHED, DDPMConfig)  # batches of 128
+    if shared:
+        training.require_possible(published, image_size=32)
+    else:
+        with pytest.raises(UserError, match="batch_size 128 cannot be shared evenly by 3 processes"):
+            training.require_possible(published, image_size=32)
+
+
+ALPHA_BAR = torch.linspace(0.95, 0.1, 12)
+IMAGE = (255 * images(1, 1, 4, 4)).to(torch.uint8)
+
+
+class Knowing(nn.Module):
+    """Knows the one image there is, and so how much of what it is shown is noise; its answers are ``off`` by that."""
+
+    def __init__(self, off):
+        super().__init__()
+        self.off, self.shown, self.told, self.noise = off, [], [], []
+
+    def forward(self, x_t, t):
+        abar = ALPHA_BAR[t].view(-1, 1, 1, 1)
+        noise = (x_t - abar.sqrt() * (2 * (IMAGE / 255) - 1)) / (1 - abar).sqrt()
+        self.shown.append(x_t)
+        self.told += t.tolist()
+        self.noise += noise
+        return noise + self.off
+
+
+def loss_of(net, *, image=IMAGE, flip=False, alpha_bar=ALPHA_BAR):
+    draws, published = torch.Generator().manual_seed(3), config.load(PUBLISHED, DDPMConfig).training
+    recipe = published.model_copy(update={"batch_size": 120, "horizontal_flip": flip})
+    return training.denoising_loss(net, image, alpha_bar, recipe, generator=draws).item()
+
+
+@pytest.mark.parametrize("off", [0.0, 0.5])
+def test_the_loss_is_the_mean_squared_distance_from_the_noise(off):
+    net = Knowing(off)
+    assert loss_of(net) == pytest.approx(off**2, abs=1e-6)
+    assert set(net.told) == set(range(12)) and len(net.told) == 120
+    noise = torch.stack(net.noise)
+    assert noise.mean().item() == pytest.approx(0, abs=0.1) and noise.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_half_of_the_images_are_mirrored_where_that_is_asked_for():
+    image = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
+    image[..., :2] = 255  # the left half
+    shares = []
+    for flip in (False, True):
+        net = Knowing(0.0)
+        loss_of(net, image=image, flip=flip, alpha_bar=torch.full((12,), 0.999))  # hardly noised
+        shares.append((torch.cat(net.shown)[:, 0, :, 0].mean(dim=1) > 0).double().mean().item())
+    assert shares == [1, pytest.approx(0.5, abs=0.15)]
+
+
+def test_the_processes_share_a_batch(monkeypatch):
+    """A sample of the batch is in the share of one process, and its draws are those that one process makes alone."""
+    whole = Knowing(0.0)
+    loss = loss_of(whole, flip=True)
+    parts = [Knowing(0.0) for _ in range(3)]
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    losses = []
+    for rank, part in enumerate(parts):
+        monkeypatch.setenv("RANK", str(rank))
+        losses.append(loss_of(part, flip=True))
+    assert sum(losses) / 3 == pytest.approx(loss, rel=1e-5)
+    assert sorted(told for part in parts for told in part.told) == sorted(whole.told)

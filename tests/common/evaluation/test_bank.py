@@ -1,0 +1,213 @@
+import contextlib
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from common.diffence import EVERYWHERE, Candidates, Interval, select, take
+from common.diffence.candidates import NOTHING
+from common.evaluation.bank import Part
+from common.runtime import distributed, storage
+from common.runtime.errors import UserError
+from tests.common.evaluation.population import POPULATION, K, N, bank, role
+
+
+@pytest.fixture
+def store(tmp_path):
+    return bank(tmp_path / "bank")
+
+
+def draw(store, wanted, *, until):
+    return store.draw(POPULATION.parts(wanted), until=until, desc="")
+
+
+def same(first, second):
+    """The same candidates are there, and they have the same bits."""
+    there = torch.arange(N + 1) < first.drawn[:, None]
+    there[:, -1] = True
+    return torch.equal(first.drawn, second.drawn) and torch.equal(first.logits[there], second.logits[there])
+
+
+def test_a_bank_holds_each_samples_candidates_in_the_order_of_the_parts(store):
+    wanted = role(slice(5, 21), slice(0, 30))
+    found = draw(store, wanted, until=None)
+    images = torch.cat([part.images for part in POPULATION.parts(wanted)]).float() / 255
+    expected = store.fence.candidates(images)  # without a bank
+    assert torch.equal(found.logits, expected.logits) and (found.drawn == N).all()
+    assert sorted(path.name for path in store.folder.glob("*.npy")) == [
+        "members-00000.npy",
+        "members-00001.npy",
+        "members-00002.npy",
+        *(f"test-0000{number}.npy" for number in range(4)),
+    ]
+
+
+def test_nothing_is_purified_twice_by_overlapping_roles_or_a_wider_interval(store):
+    denoiser = store.fence.denoiser
+    narrow, wide = Interval(50.0, 60.0), EVERYWHERE  # nothing accepted, and the first that keeps the label
+    draw(store, role(slice(0, 20), slice(0, 10)), until=wide)
+    lazy = denoiser.asked
+    assert 30 <= lazy < 30 * N
+    draw(store, role(slice(0, 20), slice(0, 10)), until=wide)
+    assert denoiser.asked == lazy
+    draw(store, role(slice(10, 30), slice(5, 15)), until=narrow)
+    draw(store, role(slice(0, 30), slice(0, 15)), until=None)
+    assert denoiser.asked == 45 * N
+
+
+def test_lazy_banks_hold_what_answers_as_full_ones(store, tmp_path):
+    wanted, interval = role(slice(3, 33), slice(2, 28)), Interval(0.2, 1.5)
+    lazy = draw(store, wanted, until=interval)
+    full = draw(bank(tmp_path / "other", group_size=5), wanted, until=None)
+    assert (lazy.drawn < N).any()
+    assert torch.equal(take(lazy, select(lazy, interval)), take(full, select(full, interval)))
+
+
+def test_in_one_process_a_group_is_written_once_and_not_read_back(store, monkeypatch):
+    written, opened = [], []
+    write, read = storage.write_array, np.lib.format.read_array
+    monkeypatch.setattr(storage, "write_array", lambda path, array: (written.append(path.name), write(path, array)))
+    monkeypatch.setattr(
+        np.lib.format, "read_array", lambda file, **options: opened.append(file) or read(file, **options)
+    )
+    wanted = role(slice(0, 16), slice(0, 8))
+    first = draw(store, wanted, until=EVERYWHERE)
+    groups = ["members-00000.npy", "members-00001.npy", "test-00000.npy"]
+    assert written == groups and opened == []
+    assert same(draw(store, wanted, until=EVERYWHERE), first)
+    assert written == groups and len(opened) == len(groups)  # nothing was missing: read once, not written
+
+
+def former_file(path):
+    """A group as the flat modules wrote it: float32 [size, N + 1, K], NaN for what was not drawn, raw logits last."""
+    array = np.full((8, N + 1, K), math.nan, dtype=np.float32)
+    for row, drawn in enumerate((0, 1, 2, 3, 3, 0)):  # of the last two not even the raw logits are there
+        array[row, :drawn] = row + np.arange(drawn * K).reshape(drawn, K) / 10
+        array[row, -1] = [row, -row]
+    path.parent.mkdir(parents=True)
+    np.save(path, array)
+    return array
+
+
+def test_files_of_the_former_format_are_read(store):
+    stored = former_file(store.folder / "members-00000.npy")
+    found = draw(store, role(slice(0, 8), slice(0, 1)), until=None)
+    fresh = store.fence.candidates(POPULATION.parts(role(slice(0, 8), slice(0, 1)))[0].images.float() / 255)
+    there = torch.from_numpy(np.isfinite(stored))
+    assert torch.equal(found.logits[:8][there], torch.from_numpy(stored)[there])
+    assert torch.equal(found.logits[:8][~there], fresh.logits[~there])
+    assert store.fence.denoiser.asked == 9 * N + 8 * N - 9  # 9 of the group's reconstructions were there
+
+
+def test_files_are_of_the_former_format(store):
+    found = draw(store, role(slice(0, 6), slice(0, 1)), until=EVERYWHERE)
+    array = np.load(store.folder / "members-00000.npy")
+    assert array.shape == (8, N + 1, K) and array.dtype == np.float32
+    assert np.isnan(array[6:]).all()  # which nobody asked for
+    for row, drawn in enumerate(found.drawn[:6].tolist()):
+        assert np.array_equal(array[row, :drawn], found.logits[row, :drawn])
+        assert np.array_equal(array[row, -1], found.logits[row, -1])
+        assert np.isnan(array[row, drawn:-1]).all()
+
+
+def test_two_processes_share_the_groups_and_read_what_one_wrote(store, tmp_path, monkeypatch):
+    wanted = role(slice(0, 40), slice(0, 30))
+    alone = draw(store, wanted, until=EVERYWHERE)
+    parts = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "barrier", lambda: None)
+    both = bank(tmp_path / "both")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        before = both.fence.denoiser.asked
+        # without a barrier the first finds the second one's share missing
+        with pytest.raises(UserError) if rank == "0" else contextlib.nullcontext():
+            shared = draw(both, wanted, until=EVERYWHERE)
+        parts.append(both.fence.denoiser.asked - before)
+    assert min(parts) > 0  # each did its share, and the second found the first one's
+    assert same(shared, alone)
+
+
+DAMAGES = [
+    "truncated",
+    "empty",
+    "shape",
+    "type",
+    "hole",
+    "infinite",
+    "half a candidate",
+    "no raw",
+    "object",
+    "zip",
+    "huge",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_group_that_is_not_what_it_should_be_is_drawn_again(store, damage):
+    wanted = role(slice(0, 8), slice(0, 1))
+    first = draw(store, wanted, until=None)
+    asked = store.fence.denoiser.asked
+    spoil(store.folder / "members-00000.npy", damage)
+    assert same(draw(store, wanted, until=None), first)
+    assert store.fence.denoiser.asked == asked + 8 * N
+
+
+def spoil(path, damage):
+    content = np.load(path)
+    if damage in ("truncated", "empty"):
+        path.write_bytes(path.read_bytes()[:-5] if damage == "truncated" else b"")
+    elif damage == "zip":
+        np.savez(path.with_suffix(".npz"), content)
+        path.with_suffix(".npz").rename(path)
+    elif damage == "huge":
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**60,)})
+    else:
+        bad = {"shape": content[:, :-1], "type": content.astype(np.float64), "object": np.array([{}])}.get(damage)
+        if bad is None:
+            places = {"hole": (0,), "infinite": (1,), "half a candidate": (2, 1), "no raw": (-1,)}[damage]
+            content[2][places] = math.inf if damage == "infinite" else math.nan
+            bad = content
+        np.save(path, bad)
+
+
+def test_a_group_that_another_process_failed_to_write_is_an_error_and_no_smaller_bank(store, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(distributed, "barrier", lambda: None)
+    with pytest.raises(UserError, match=r"members-00000\.npy cannot be read back"):
+        draw(store, role(slice(0, 8), slice(0, 1)), until=None)
+
+
+def test_a_second_evaluation_waits_for_its_turn(store):
+    wanted, order = role(slice(0, 8), slice(0, 1)), []
+
+    def second():
+        draw(store, wanted, until=None)
+        order.append("second")
+
+    with storage.locked(store.folder / "lock"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(timeout=0.5)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
+
+
+def test_the_last_group_of_a_list_is_as_long_as_the_list(store):
+    images = POPULATION.train.images[:2]
+    found = store.draw([Part("few", 10, np.array([7, 9]), images)], until=None, desc="")
+    assert torch.equal(found.logits, store.fence.candidates(images.float() / 255).logits)
+    assert [np.load(store.folder / f"few-0000{number}.npy").shape[0] for number in (0, 1)] == [8, 2]
+
+
+def test_of_samples_nobody_asked_for_nothing_is_there(store):
+    """A role that reaches into a group later finds it as it is, and adds its own."""
+    first = draw(store, role(slice(0, 3), slice(0, 1)), until=EVERYWHERE)
+    both = draw(store, role(slice(0, 8), slice(0, 1)), until=EVERYWHERE)
+    assert same(both[:3], first[:3]) and (both.drawn > NOTHING).all()
+    assert isinstance(both, Candidates) and len(both) == 9

@@ -1,0 +1,340 @@
+import collections
+import io
+import json
+import math
+import os
+import pickle
+import signal
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from common.diffence.rule import EVERYWHERE
+from common.runtime import storage
+from common.runtime.errors import UserError
+from tests.common.hostile import RunsACommand, assert_armed, assert_checkpoint_armed
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def fail(*_):
+    raise OSError("disk full")
+
+
+def test_a_file_is_written_whole_and_its_folders_are_made(tmp_path):
+    storage.write_bytes(tmp_path / "a" / "b" / "file", b"new")
+    assert contents(tmp_path / "a" / "b") == {"file": b"new"}
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_failure_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, broken):
+    storage.write_bytes(tmp_path / "file", b"old")
+    monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_bytes(tmp_path / "file", b"new")
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_a_writer_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
+    def write(file):
+        file.write(b"half")
+        fail()
+
+    storage.write_bytes(tmp_path / "file", b"old")
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_with(tmp_path / "file", write)
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a process with threads: the child only writes
+def test_a_kill_in_the_middle_leaves_the_old_file_and_a_leftover_that_the_next_writer_removes(tmp_path):
+    storage.write_bytes(tmp_path / "file", b"old")
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+        storage.write_bytes(tmp_path / "file", b"new")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert len(contents(tmp_path)) == 2
+    storage.write_bytes(tmp_path / "file", b"newest")
+    assert contents(tmp_path) == {"file": b"newest"}
+
+
+def test_a_stage_that_was_killed_is_cleared_by_the_next(tmp_path):
+    (tmp_path / ".results.tmp").mkdir()
+    (tmp_path / ".results.tmp" / "old").touch()
+    with storage.staged_folder(tmp_path / "results") as staging:
+        (staging / "new").touch()
+    assert contents(tmp_path / "results").keys() == {"new"} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_json_comes_back_and_refuses_what_is_no_json(tmp_path):
+    content = {"auc": 0.5, "name": "é", "list": [1, None, True]}
+    storage.write_json(tmp_path / "a.json", content)
+    assert storage.read_json(tmp_path / "a.json") == content
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ValueError):
+            storage.write_json(tmp_path / "a.json", {"auc": number})
+    assert storage.read_json(tmp_path / "a.json") == content
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe{}", b'{"a": 1} x', b'{"a": NaN}', b"[" * 100_000])
+def test_a_file_that_is_no_json_is_a_value_error(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError):
+        storage.read_json(tmp_path / "a.json")
+
+
+def test_an_array_comes_back_and_one_of_objects_is_refused(tmp_path):
+    array = np.arange(6.0).reshape(2, 3)
+    storage.write_array(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    with pytest.raises(ValueError):
+        storage.write_array(tmp_path / "b.npy", np.array([{}]))
+    assert contents(tmp_path).keys() == {"a.npy"}
+
+
+def test_staged_files_appear_together_and_spare_what_was_there(tmp_path):
+    target = tmp_path / "results"
+    storage.write_bytes(target / "other", b"kept")
+    storage.write_bytes(target / "one", b"old")
+    with storage.staged_folder(target) as staging:
+        (staging / "one").write_bytes(b"1")
+        (staging / "two").write_bytes(b"2")
+        assert contents(target) == {"other": b"kept", "one": b"old"}
+    assert contents(target) == {"other": b"kept", "one": b"1", "two": b"2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_stage_that_fails_leaves_no_trace(tmp_path):
+    with pytest.raises(OSError), storage.staged_folder(tmp_path / "results") as staging:
+        (staging / "one").write_bytes(b"1")
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digests_depend_on_the_content_and_not_on_the_order_of_keys():
+    assert storage.digest({"a": 1, "b": [2]}) == storage.digest({"b": [2], "a": 1})
+    assert storage.digest({"a": 1}) != storage.digest({"a": "1"})
+    assert storage.digest([1, 2]) != storage.digest([2, 1])
+
+
+def test_a_sha256_is_the_known_one(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert storage.file_sha256(tmp_path / "abc") == storage.bytes_sha256(b"abc") == known
+
+
+def saved(folder, state, name="c.pt"):
+    storage.save_checkpoint(folder / name, state)
+    return (folder / name).read_bytes()
+
+
+def test_the_bytes_of_a_checkpoint_do_not_depend_on_what_shares_an_object(tmp_path):
+    weights, numbers, name = torch.arange(6.0), [1, 2], "a name made of words"
+    shared = {"a": weights, "b": weights, "n": numbers, "m": numbers, name: {"name": name}}
+    apart = {
+        "a": weights.clone(),
+        "b": torch.arange(12.0)[:6],  # a view of a larger storage
+        "n": [1, 2],
+        "m": list(numbers),
+        "".join(name): {"name": bytes(name, "utf-8").decode()},
+    }
+    assert saved(tmp_path, shared) == saved(tmp_path, apart)
+
+
+@pytest.mark.parametrize("make", [lambda: np.float64(3), lambda: (1, [2.5])])
+def test_the_bytes_of_a_checkpoint_do_not_depend_on_what_other_values_share_an_object(tmp_path, make):
+    value = make()
+    assert saved(tmp_path, {"a": value, "b": value}) == saved(tmp_path, {"a": make(), "b": make()})
+
+
+def test_the_bytes_of_a_checkpoint_depend_on_its_values_and_not_on_its_name_or_layout(tmp_path):
+    weights = torch.arange(24.0).reshape(1, 2, 3, 4)
+    bytes_of = saved(tmp_path, {"w": weights})
+    assert saved(tmp_path, {"w": weights}, "another name.pt") == bytes_of
+    assert saved(tmp_path, {"w": nn.Parameter(weights)}) == bytes_of
+    assert saved(tmp_path, {"w": weights.to(memory_format=torch.channels_last)}) == bytes_of
+    assert saved(tmp_path, {"w": weights + 1}) != bytes_of
+
+
+def test_a_loaded_optimiser_state_is_saved_with_the_same_bytes(tmp_path):
+    """What a resumed run does: the state went through a file once more."""
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(net.parameters(), amsgrad=True)
+    net(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    first = saved(tmp_path, {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3})
+    again = nn.Linear(3, 2)
+    optimizer_again = torch.optim.Adam(again.parameters(), lr=1.0)
+    state = storage.load_checkpoint(tmp_path / "c.pt", expect={"net": dict, "optimizer": dict, "epoch": int})
+    again.load_state_dict(state["net"])
+    optimizer_again.load_state_dict(state["optimizer"])
+    assert saved(tmp_path, {"net": again.state_dict(), "optimizer": optimizer_again.state_dict(), "epoch": 3}) == first
+
+
+def test_saving_takes_a_copy_in_plain_values():
+    weights = torch.zeros(2)
+    copy = storage.plain({"w": weights, "betas": (0.9, 0.999), "list": [1], "best": np.float64(0.5)})
+    weights += 1
+    assert copy["w"].tolist() == [0, 0]
+    assert copy["betas"] == (0.9, 0.999) and copy["list"] == [1] and type(copy["best"]) is float
+
+
+def test_named_tuples_become_tuples():
+    copy = storage.plain({"interval": EVERYWHERE})["interval"]
+    assert copy == (-math.inf, math.inf) and type(copy) is tuple
+
+
+GOOD = {"state_dict": {"w": torch.arange(50.0)}, "best_acc": 0.5, "epoch": 3}
+EXPECT = {"state_dict": dict, "epoch": int}
+
+
+def refusal(path, expect=EXPECT):
+    with pytest.raises(UserError) as caught:
+        storage.load_checkpoint(path, expect=expect)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_checkpoint_comes_back(tmp_path):
+    saved(tmp_path, GOOD)
+    state = storage.load_checkpoint(tmp_path / "c.pt", expect=EXPECT)
+    assert state.keys() == GOOD.keys() and (state["best_acc"], state["epoch"]) == (0.5, 3)
+    assert torch.equal(state["state_dict"]["w"], torch.arange(50.0))
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_truncated_checkpoint_is_refused(tmp_path_factory, share):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    data = saved(folder, GOOD)
+    (folder / "c.pt").write_bytes(data[: int(share * len(data))])
+    assert "not a readable checkpoint (missing, truncated" in refusal(folder / "c.pt")
+
+
+@given(st.binary(max_size=80))
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("checkpoint") / "c.pt"
+    path.write_bytes(data)
+    refusal(path)
+
+
+def test_a_pickle_with_a_command_is_refused_and_not_run(tmp_path):
+    path, marker = tmp_path / "c.pt", tmp_path / "marker"
+    path.write_bytes(pickle.dumps({"state_dict": {}, "epoch": RunsACommand(marker)}, protocol=2))
+    assert "more than tensors and plain values" in refusal(path)
+    assert_armed(path, marker)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_with_a_command_is_refused_and_not_run(tmp_path, zipped):
+    path, marker = tmp_path / "c.pt", tmp_path / "marker"
+    torch.save({**GOOD, "epoch": RunsACommand(marker)}, path, _use_new_zipfile_serialization=zipped)
+    refusal(path)
+    assert_checkpoint_armed(path, marker)
+
+
+def test_a_checkpoint_with_a_whole_module_is_refused(tmp_path):
+    torch.save({**GOOD, "net": nn.Linear(1, 1)}, tmp_path / "c.pt")
+    assert "more than tensors and plain values" in refusal(tmp_path / "c.pt")
+
+
+def test_keys_that_are_missing_or_of_another_type_are_all_named(tmp_path):
+    saved(tmp_path, {"state_dict": [1], "best_acc": 0.5})
+    message = refusal(tmp_path / "c.pt", {"state_dict": dict, "best_acc": float, "epoch": int})
+    assert "state_dict (dict), best_acc (float), epoch (int)" in message
+    assert message.endswith("missing or of another type: state_dict, epoch")
+
+
+def test_a_checkpoint_that_is_no_dict_is_refused(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "c.pt")
+    assert "expected a dict with state_dict (dict), epoch (int), found list" in refusal(tmp_path / "c.pt")
+
+
+def test_a_missing_checkpoint_is_refused_by_name(tmp_path):
+    assert "missing" in refusal(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("cut", [7, 30])
+def test_a_whole_archive_with_a_cut_pickle_is_refused(tmp_path, cut):
+    buffer = io.BytesIO()
+    torch.save(GOOD, buffer)
+    with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(tmp_path / "c.pt", "w") as damaged:
+        for name in whole.namelist():
+            damaged.writestr(name, whole.read(name)[: cut if name.endswith("data.pkl") else None])
+    refusal(tmp_path / "c.pt")
+
+
+def test_the_refusal_names_the_foreign_object_and_gives_no_advice_to_trust_it(tmp_path):
+    torch.save({"net": nn.Linear(1, 1)}, tmp_path / "c.pt")
+    message = refusal(tmp_path / "c.pt")
+    assert "Linear" in message and "trust" not in message and "\x1b" not in message
+
+
+@pytest.mark.parametrize("scalar", [np.float64(0.75), np.float32(0.75), np.int64(75)])
+@pytest.mark.parametrize("module", [b"numpy._core", b"numpy.core"])  # of numpy 2, of numpy 1
+def test_a_numpy_scalar_beside_the_weights_is_read(tmp_path, scalar, module):
+    buffer = io.BytesIO()
+    torch.save({**GOOD, "best_acc": scalar}, buffer)
+    with zipfile.ZipFile(buffer) as archive, zipfile.ZipFile(tmp_path / "c.pt", "w") as rewritten:
+        for name in archive.namelist():
+            data = archive.read(name)
+            rewritten.writestr(name, data.replace(b"numpy._core", module) if name.endswith("data.pkl") else data)
+    state = storage.load_checkpoint(tmp_path / "c.pt", expect=EXPECT)
+    assert state["best_acc"] == scalar and type(state["best_acc"]) is type(scalar)
+
+
+def unfit(weights):
+    module = nn.Linear(3, 2)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        storage.load_weights(module, weights, path="some/file.pt")
+    assert str(caught.value).startswith("some/file.pt: ")
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    return str(caught.value)
+
+
+def test_weights_that_fit_are_loaded():
+    module, weights = nn.Linear(3, 2), {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
+    storage.load_weights(module, weights, path="some/file.pt")
+    assert module(torch.ones(1, 3)).tolist() == [[3, 3]]
+
+
+def test_weights_that_do_not_fit_name_the_file_and_each_key():
+    message = unfit({"weight": torch.ones(3, 2), "extra": torch.ones(1)})
+    assert "do not fit Linear" in message
+    for part in ("missing bias", "unexpected extra", "weight is (3, 2), expected (2, 3)"):
+        assert part in message
+    assert "bias is list" in unfit({"weight": torch.ones(2, 3), "bias": [0.0, 0.0]})
+
+
+def test_of_many_keys_that_do_not_fit_the_first_are_named_and_the_others_counted():
+    extra = {f"extra{i}": torch.ones(1) for i in range(7)}
+    message = unfit({"weight": torch.ones(2, 3), "bias": torch.zeros(2), **extra})
+    assert "unexpected extra3 and 3 more" in message and "extra4" not in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value):
+    message = unfit({"weight": torch.full((2, 3), value), "bias": torch.zeros(2)})
+    assert "weights that are not finite: weight" in message
+
+
+def test_an_ordered_dict_of_weights_is_plain(tmp_path):
+    """torch writes state dicts as OrderedDict with an attribute; ours are plain, so the bytes say nothing of that."""
+    ordered = collections.OrderedDict(w=torch.ones(1))
+    assert saved(tmp_path, {"state_dict": ordered}) == saved(tmp_path, {"state_dict": {"w": torch.ones(1)}})
+
+
+def test_strict_json_has_no_tokens_that_other_readers_choke_on(tmp_path):
+    storage.write_json(tmp_path / "a.json", {"ci": [0.1, 1e300]})
+    json.loads((tmp_path / "a.json").read_text(), parse_constant=fail)

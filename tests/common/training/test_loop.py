@@ -1,0 +1,80 @@
+import math
+
+import pytest
+import torch
+
+from common.runtime.errors import UserError
+from common.runtime.storage import load_checkpoint, save_checkpoint
+from tests.common.training import job_at, scored_run
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([math.nan, 0.2, 0.1], 2), ([0.3, math.nan, 0.2], 1), ([math.nan] * 2, 1)]
+)
+def test_a_score_that_is_no_number_is_the_least(tmp_path, scores, best):
+    left, _ = scored_run(job_at(tmp_path), scores)
+    assert (left["weight"].item(), left["epoch"]) == (best, best)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda progress: progress.pop("best"),
+        lambda progress: progress.pop("seconds"),
+        lambda progress: progress["state"].pop("counter"),
+        lambda progress: progress["state"].update(counter={}),
+        lambda progress: progress["state"].update(counter={"weight": torch.zeros(2, 2)}),
+        lambda progress: progress["state"].update(counter=3),
+    ],
+)
+def test_progress_that_lacks_what_a_training_saves_is_refused_by_name(tmp_path, damage):
+    job = job_at(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        scored_run(job, [0.1, 0.2, 0.3], stop_in=2)
+    progress = load_checkpoint(job.progress_path, expect={})
+    damage(progress)
+    save_checkpoint(job.progress_path, progress)
+    with pytest.raises(UserError, match=r"pth\.tar\.progress"):
+        scored_run(job, [0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [([0.1, 0.7, 0.5], 2), ([0.7, 0.2, 0.7], 1), ([0.1, 0.5, 0.5], 2), ([0.0, 0.0], 1), ([-3.0, -2.0], 2)],
+)
+def test_the_first_of_the_best_rounds_is_kept(tmp_path, scores, best):
+    left, _ = scored_run(job_at(tmp_path), scores)
+    assert (left["weight"].item(), left["epoch"], left["best_acc"]) == (best, best, scores[best - 1])
+
+
+def test_the_last_round_is_kept_where_nothing_selects(tmp_path):
+    left, _ = scored_run(job_at(tmp_path), [], rounds=4)
+    assert (left["weight"].item(), left["epoch"], left["best_acc"]) == (4, 4, None)
+
+
+def test_a_run_leaves_checkpoint_log_and_seconds_and_nothing_else(tmp_path):
+    job = job_at(tmp_path)
+    scored_run(job, [0.5, 0.25])
+    assert {path.name for path in tmp_path.iterdir()} == {job.path.name, job.log_path.name, job.seconds_path.name}
+    assert job.log_path.read_text() == "round,loss,score\n1,1.0,0.5\n2,0.5,0.25\n"
+
+
+@pytest.mark.parametrize("stop_in", range(4))
+def test_a_resumed_run_does_not_repeat_what_was_saved_nor_forget_the_best(tmp_path, stop_in):
+    job, scores = job_at(tmp_path), [0.1, 0.9, 0.3, 0.9]
+    with pytest.raises(KeyboardInterrupt):
+        scored_run(job, scores, stop_in=stop_in)
+    assert not job.path.exists()
+    left, played = scored_run(job, scores)
+    assert played == list(range(stop_in, 4))
+    assert (left["weight"].item(), left["epoch"], left["best_acc"]) == (2, 2, 0.9)
+    assert len(job.log_path.read_text().splitlines()) == 5
+
+
+def test_progress_of_other_settings_is_not_resumed(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        scored_run(job_at(tmp_path, seed=0), [0.1, 0.2, 0.3], stop_in=2)
+    left, played = scored_run(job_at(tmp_path, seed=1), [0.1, 0.2, 0.3])
+    assert played == [0, 1, 2]
+    assert left["weight"].item() == 3
+    assert "other settings or data" in capsys.readouterr().out

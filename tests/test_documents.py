@@ -1,0 +1,123 @@
+"""What the documents show runs as it stands: every command, the example, and the worked extensions."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import miniature, served
+from tests.miniature import REPOSITORY
+
+README = REPOSITORY / "README.md"
+DOCUMENTS = {path.name: path for path in (README, REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md"))}
+EXTENDING = DOCUMENTS["extending.md"].read_text()
+
+
+class Shown(NamedTuple):
+    """A command of a console block, and the folder it is for."""
+
+    folder: str
+    command: str
+
+
+def commands(text: str) -> list[Shown]:
+    lines = [
+        line for block in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()
+    ]
+    parted = [line.partition("$ ") for line in lines]
+    assert all(dollar for _, dollar, _ in parted), "a command has its folder before it: `digits$ python …`"
+    return [Shown(folder or ".", command) for folder, _, command in parted]
+
+
+ALL = dict.fromkeys(
+    shown for name, path in sorted(DOCUMENTS.items()) if name != "extending.md" for shown in commands(path.read_text())
+)
+
+
+@pytest.fixture(scope="module")
+def root(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature in which digits has partition, diffusion model and the classifiers that documents evaluate."""
+    copy = Path(shutil.copytree(trained, tmp_path_factory.mktemp("documents") / "copy"))
+    for defense in ("selena",):
+        assert served.run(copy, "digits", "train_defense.py", "--defense", defense).returncode == 0
+    assert served.run(copy, "digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended").returncode == 0
+    return copy
+
+
+@pytest.mark.parametrize("shown", ALL, ids=lambda shown: f"{shown.folder}: {shown.command}")
+def test_every_command_runs(root: Path, shown: Shown) -> None:
+    words = shown.command.split()
+    if words[1] == "evaluate_mia.sh" and "--nproc" not in words:  # which does nothing but start this script
+        done = served.run(root, shown.folder, "evaluate.py", *words[2:])
+    elif words[0] == "python" and words[1].endswith(".py") and "--nproc" not in words:
+        done = served.run(root, shown.folder, *words[1:])
+    else:
+        done = miniature.run(root, shown.folder, *words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_example_runs(root: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(code) == 1 and len(code[0].strip().splitlines()) <= 10
+    done = subprocess.run([sys.executable, "-c", code[0]], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Interval(lo=")
+
+
+def test_the_worked_extensions_run(trained: Path, tmp_path: Path) -> None:
+    """The files are written, the lines put in their places, and the commands run, one section after the other."""
+    root = Path(shutil.copytree(trained, tmp_path / "copy"))
+    for section in re.split(r"\n## ", EXTENDING)[1:]:
+        for name, code in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", section, flags=re.DOTALL):
+            (root / name).write_text(code)
+            if name.endswith(".yaml"):
+                miniature.shrink(root / name, miniature.TINY_DEFENSE)
+        for name, after, code in re.findall(
+            r"<!-- line: (\S+) after: (.*?) -->\n```\w+\n(.*?)```", section, flags=re.DOTALL
+        ):
+            _insert(root / name, after, code)
+        for folder, command in commands(section):
+            done = miniature.run(root, folder, *command.split())
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+    report = (root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.txt").read_text()
+    assert "\nmargin  " in report and "\nregression  " in report
+    assert (root / "parity" / "evaluate_MIAs" / "results" / "undefended" / "report.json").is_file()
+    assert (root / "digits" / "evaluate_MIAs" / "results" / "labelsmoothing_w_diffence" / "report.json").is_file()
+
+
+def _insert(path: Path, after: str, code: str) -> None:
+    """Put code behind the first line of a file that contains a text, and behind what that line opens."""
+    lines = path.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if after in line)
+    path.write_text("".join([*lines[: place + 1], code, *lines[place + 1 :]]))
+
+
+def test_readme_has_two_screens() -> None:
+    assert len(README.read_bytes()) <= 8000
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    text = DOCUMENTS[name].read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        file, _, anchor = target.partition("#")
+        path = DOCUMENTS[name].parent / file if file else DOCUMENTS[name]
+        assert path.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_and_make_targets_that_are_named_exist(name: str) -> None:
+    text = DOCUMENTS[name].read_text()
+    targets = set(re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"`make (\w+)`", text)) <= targets
+    planned = {"attacks/lira.py"}  # where something would go
+    for file in set(re.findall(r"`((?:common|tests|docs)?/?[\w/]+\.(?:py|md))`", text)) - planned:
+        places = (".", "common", "common/models", "digits", "digits/evaluate_MIAs")
+        assert any((REPOSITORY / place / file).exists() for place in places), file
