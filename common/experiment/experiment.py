@@ -28,7 +28,8 @@ from common.training.jobs import Provenance
 
 @dataclass(frozen=True)
 class Experiment:
-    """
+    """A dataset folder with everything that work in it needs, loaded when it is first asked for.
+
     compute:    how each network is computed, by its name
     diffusion:  a diffusion model to use instead of the folder's own
     overrides:  values that replace those of the YAML files
