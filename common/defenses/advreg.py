@@ -55,7 +55,7 @@ def inference_loss(
     return F.mse_loss(torch.cat(estimates), torch.cat([torch.ones_like(estimates[0]), torch.zeros_like(estimates[1])]))
 
 
-class _Trainer:
+class Trainer:
     """The classifier and its adversary, and one epoch of their game."""
 
     def __init__(self, task: Task) -> None:
@@ -131,7 +131,7 @@ def in_turn(samples: int, count: int, *, generator: torch.Generator) -> torch.Te
 
 
 def train(task: Task) -> None:
-    trainer = _Trainer(task)
+    trainer = Trainer(task)
     run_rounds(
         task.job,
         seed=task.seed,

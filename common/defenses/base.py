@@ -26,9 +26,7 @@ class Task:
     reference: Labelled
     tuning_members: Labelled  # members whose answers the held-out protocol fits no attack to and scores none on
     selection: Labelled | None  # for choosing the epoch; None keeps the last
-    undefended: Callable[
-        [], dict[str, torch.Tensor]
-    ]  # reads the undefended classifier's weights, where a defence needs them
+    undefended: Callable[[], dict[str, torch.Tensor]]  # reads the undefended classifier's weights
     seed: int
     device: torch.device
 
