@@ -15,15 +15,15 @@ demo: $(environment)
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended
 
 test: $(environment)
-	$(PYTHON) -m pytest
+	"$(PYTHON)" -m pytest
 
 lint: $(environment)
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
+	"$(PYTHON)" -m ruff check .
+	"$(PYTHON)" -m ruff format --check .
+	"$(PYTHON)" -m mypy
 
 bench: $(environment)
-	$(PYTHON) -m tests.benchmarks
+	"$(PYTHON)" -m tests.benchmarks
 
 .venv/.complete: requirements.txt requirements-diffusers.txt requirements-test.txt
 	$(BASE_PYTHON) -m venv .venv

@@ -1,6 +1,8 @@
 """How the repository hangs together: the four folders, and who may import whom."""
 
 import ast
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -119,3 +121,18 @@ def test_the_environment_has_one_source_of_versions() -> None:
         for line in path.read_text().splitlines():
             package = line.partition("#")[0].strip()
             assert not package or "==" in package or package.startswith("-r "), f"{line} is not pinned"
+
+
+@pytest.mark.parametrize("target", ["test", "lint", "bench"])
+def test_make_starts_in_a_folder_whose_name_has_a_blank(tmp_path: Path, target: str) -> None:
+    root = tmp_path / "my drive"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    for path in (REPOSITORY / "Makefile", *REPOSITORY.glob("requirements*.txt")):
+        shutil.copy(path, root)
+    python = root / ".venv" / "bin" / "python"
+    python.write_text("#!/bin/sh\necho started with $2\n")
+    python.chmod(0o755)
+    (root / ".venv" / ".complete").touch()
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS")}
+    done = subprocess.run(["make", target], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "started with" in done.stdout, done.stderr
