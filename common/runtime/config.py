@@ -1,5 +1,6 @@
 """Validated YAML: a model for each file, every mistake of a file in one error, and overrides by dotted path."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,6 +15,7 @@ NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
 class Strict(BaseModel):
@@ -44,7 +46,7 @@ def load(path: Path, model: type[Config], changes: Mapping[str, Any] | None = No
 def read(path: Path) -> Any:
     """The plain content of a YAML file. Raises UserError naming the file."""
     try:
-        return _UniqueKeyLoader(path.read_text(encoding="utf-8")).get_single_data()
+        return _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise UserError(f"{path} not found: every dataset folder needs it") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
@@ -87,7 +89,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and file and key):
             raise UserError(f"--set {text}: expected FILE.KEY=VALUE, such as ddpm.training.batch_size=32")
         try:
-            overrides.setdefault(file, {})[key] = _UniqueKeyLoader(value).get_single_data()
+            overrides.setdefault(file, {})[key] = _Loader(value).get_single_data()
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"--set {text}: not a YAML value: {' '.join(str(error).split())}") from error
     return overrides
@@ -111,19 +113,14 @@ def _mistake(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{where}: missing"
     found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
-    hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if _looks_like_number(error["input"]) else ""
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}{found}{hint}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}{found}"
 
 
-def _looks_like_number(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and "e" in value.lower() and float(value) is not None
-    except ValueError:
-        return False
+class _Loader(yaml.SafeLoader):
+    """PyYAML without its surprises: of two equal keys it keeps the last in silence, and it reads 010 as 8, 1:30 as 90.
 
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys in silence; here that is a mistake."""
+    Here the first is a mistake, and numbers are YAML 1.2's: what else looks like one is refused.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -133,3 +130,27 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+    def refuse_number(self, node: yaml.ScalarNode) -> None:
+        said = f"{node.value} is no plain number: write it as 10, -3, 1.5 or 1e-3, or text in quotes"
+        raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_NUMBER_STARTS = list("-+.0123456789")
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9]*)$"), _NUMBER_STARTS)
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"([-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    _NUMBER_STARTS,
+)
+# octal with one zero, binary, hexadecimal, sexagesimal, and digits with underscores between or zeros before them
+_Loader.add_implicit_resolver(
+    "!odd-number",
+    re.compile(r"[-+]?(0[box][0-9a-fA-F_]+|[0-9][0-9_]*([:.][0-9_]+)*([eE][-+]?[0-9]+)?)$"),
+    _NUMBER_STARTS,
+)
+_Loader.add_constructor("!odd-number", _Loader.refuse_number)

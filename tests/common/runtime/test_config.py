@@ -72,13 +72,13 @@ def test_a_good_file_is_read(tmp_path):
 
 
 def test_all_mistakes_of_a_file_are_in_one_error(tmp_path):
-    text = "epochs: 0\nbatch_size: '32'\nlearning_rate: 1e-3\ncheckpoint_selection: best\nmomentum: 0.9\n"
+    text = "epochs: 0\nbatch_size: '32'\nlearning_rate: '1e-3'\ncheckpoint_selection: best\nmomentum: 0.9\n"
     lines = refusal(tmp_path, text).splitlines()
     assert lines[0].endswith("some.yaml: 6 mistakes")
     for start, part in [
         ("epochs", "greater than 0, found 0"),
         ("batch_size", "valid integer, found '32'"),
-        ("learning_rate", "found '1e-3' (YAML reads 1e-3 as text: write 1.0e-3)"),
+        ("learning_rate", "valid number, found '1e-3'"),
         ("weight_decay", "missing"),
         ("checkpoint_selection", "'validation', 'last' or 'test', found 'best'"),
         ("momentum", "unknown key"),
@@ -109,7 +109,26 @@ def test_one_mistake_is_counted_as_one(tmp_path):
 def test_values_of_another_type_or_range_are_refused(tmp_path, old, new):
     message = refusal(tmp_path, GOOD.replace(old, new))
     assert "1 mistake" in message and f"\n  {new.partition(':')[0]}: " in message
-    assert "YAML reads" not in message  # that hint is for numbers that were read as text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("1.0e-3", 0.001), ("1E+2", 100.0), (".5", 0.5), ("5.", 5.0), ("-0.25", -0.25), ("3", 3)],
+)
+def test_numbers_are_those_of_yaml_1_2(tmp_path, text, value):
+    config = load(tmp_path, GOOD.replace("1.0e-3", text.removeprefix("-")))
+    assert config.learning_rate == abs(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "00", "-07", "1:30", "1:30.5", "1_000", "1_0.5", "0x10", "0o17", "0b11", "01.5", "1.2.3", "1__"]
+)
+def test_what_only_looks_like_a_number_is_refused_with_its_line(tmp_path, text):
+    """PyYAML takes 010 for 8, 1:30 for 90 and 1_000 for 1000."""
+    for given in (text, f"[{text}]"):
+        message = refusal(tmp_path, GOOD.replace("32", given))
+        assert f"{text} is no plain number" in message and "line 2" in message and "batch_size" in message
+    assert "found '010'" in refusal(tmp_path, GOOD.replace("32", "'010'"))
 
 
 def test_mistakes_inside_a_section_are_named_with_the_section(tmp_path):
