@@ -1,6 +1,7 @@
 """How every command runs: parse, start processes, say what will be done, do it, and turn errors into an exit status."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,15 +34,19 @@ def run(
     module: str | None = None,
 ) -> int:
     """Run a command; ``module`` names the one to start in several processes, where it is no script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     options = parser.parse_args(argv)
     from common.runtime import device, distributed
     from common.runtime.errors import UserError
 
-    if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
-        program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-        return distributed.launch(options.nproc, program, module=module is not None)
     device.keep_freed_memory()
     try:
+        distributed.require_whole_launch()
+        if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
+            program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+            return distributed.launch(options.nproc, program, module=module is not None)
         with distributed.processes():
             work = prepare(options)
             introduction = [*work.head(), *_planned(work.plan())]

@@ -34,6 +34,28 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def require_whole_launch() -> None:
+    """Raise UserError where only some of a launcher's variables are there.
+
+    Such a process would do nothing, being no first one, or all of what several do.
+    """
+    there = [name for name in ("RANK", "WORLD_SIZE") if name in os.environ]
+    numbers = {name: os.environ[name] for name in there}
+    wrong = [f"{name}={value}" for name, value in numbers.items() if not value.isdecimal()]
+    if wrong:
+        raise UserError(f"{', '.join(wrong)} in the environment: expected a whole number; unset RANK and WORLD_SIZE")
+    if there and (len(there) == 1 or rank() >= world_size()):
+        shown = ", ".join(f"{name}={value}" for name, value in numbers.items())
+        raise UserError(
+            f"{shown} in the environment, which is no launch of several processes: a launcher such as torchrun sets "
+            "RANK and WORLD_SIZE together. Unset them to work in one process (unset RANK WORLD_SIZE)"
+        )
+    if world_size() > 1:
+        missing = [name for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if missing:
+            raise UserError(f"WORLD_SIZE={world_size()} in the environment, but not {', '.join(missing)}: use torchrun")
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes what there is only one of."""
     return rank() == 0

@@ -136,3 +136,16 @@ def test_all_train_all_gives_settings_on_to_the_steps_that_read_them(root):
     assert "trained anew: settings.epochs: 3 -> 2" in done.stdout
     done = miniature.run(root, ".", *command, "--set", "hamp.epochs=2")
     assert done.returncode == 1 and "--set hamp: the steps read" in done.stderr
+
+
+def test_a_rank_that_a_scheduler_left_does_not_lose_a_training(root):
+    shutil.rmtree(root / "digits" / "diff_defense" / "diff_models")
+    done = miniature.run(root, "digits", "python", "train_ddpm.py", RANK="1")
+    assert done.returncode == 1 and "error: RANK=1 in the environment" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_output_that_cannot_show_a_character_shows_another(root, encoding):
+    done = miniature.run(root, "digits", "python", "data_partition.py", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "members (training set)" in done.stdout and "fewest ? most of a class" in done.stdout
