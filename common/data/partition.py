@@ -129,7 +129,7 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
     if permutation is None:
         order, source, sha256 = np.random.RandomState(seed).permutation(size), f"seed {seed}", None
     else:
-        order, source = permutations.read(permutation, size=size), permutation.name
+        order, source = permutations.read_permutation(permutation, size=size), permutation.name
         sha256 = storage.file_sha256(permutation)
     return PartitionFile(
         schema_version=1,

@@ -43,7 +43,7 @@ def check(permutation: np.ndarray, *, size: int, source: str) -> np.ndarray:
     return permutation.astype(np.int64)
 
 
-def read(path: Path, *, size: int) -> np.ndarray:
+def read_permutation(path: Path, *, size: int) -> np.ndarray:
     """A permutation from .npy, .npz (one array) or .pkl (read by a reader that admits a plain numpy array only)."""
     readers = {".npy": _read_npy, ".npz": _read_npz, ".pkl": _read_pickle}
     if path.suffix not in readers:
@@ -75,6 +75,22 @@ def _read_pickle(path: Path) -> np.ndarray:
     return array
 
 
+def _bytes_of_latin1(text: str, encoding: str) -> bytes:
+    """How the oldest protocols, 0 to 2, write bytes down."""
+    if type(text) is not str or encoding != "latin1":
+        raise pickle.UnpicklingError(
+            f"it encodes {type(text).__name__} as {encoding}, which an integer array does not need"
+        )
+    return text.encode("latin1")
+
+
+def _array_of_buffer(buffer: bytes | bytearray, dtype: np.dtype, shape: tuple[int, ...], *_: object) -> np.ndarray:
+    """How protocol 5 writes an array down; its order in memory does not matter, since one dimension is wanted."""
+    if not isinstance(buffer, (bytes, bytearray)) or type(shape) is not tuple or len(shape) != 1:
+        raise pickle.UnpicklingError("it holds something else than an array of one dimension")
+    return np.frombuffer(buffer, dtype=dtype, count=shape[0])
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads the pickle of a plain numpy array; any other global is refused before anything of it runs."""
 
@@ -83,6 +99,9 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _bytes_of_latin1,
+        ("numpy.core.numeric", "_frombuffer"): _array_of_buffer,
+        ("numpy._core.numeric", "_frombuffer"): _array_of_buffer,
     }
 
     def find_class(self, module: str, name: str) -> object:

@@ -30,7 +30,7 @@ _PUBLISHED_IN_BLOCK = {own: published for published, own in _OWN_IN_BLOCK.items(
 def own_form(weights: Weights, *, source: str) -> dict[str, Any]:
     """A classifier's weights under this project's names, from the published form or from our own.
 
-    A `module.` prefix, which data-parallel trainers leave, is taken off. Raises UserError naming ``source`` and the key
+    The prefixes that wrapped modules leave are taken off. Raises UserError naming ``source`` and the key
     where a file in the published form has one that its ResNet has not.
     """
     plain = without_prefix(weights, source=source)
@@ -52,12 +52,22 @@ def has_group_norm(weights: Weights) -> bool:
     return not any(key.endswith("running_mean") for key in weights)
 
 
+WRAPPERS = ("module.", "_module.", "_orig_mod.")  # of data-parallel and averaged, of Opacus's, of compiled modules
+AVERAGED = "n_averaged"  # how many models an averaged one is the mean of; it stands beside what is averaged
+
+
 def without_prefix(weights: Weights, *, source: str) -> dict[str, Any]:
-    """The weights without the `module.` that every name, or none, begins with."""
+    """The weights without the prefixes of wrapped modules, nested in any order, that all names or none begin with."""
     if not all(isinstance(key, str) for key in weights):
         raise UserError(f"{source}: its weights have names that are not text")
-    prefix = "module." if all(key.startswith("module.") for key in weights) else ""
-    return {key.removeprefix(prefix): value for key, value in weights.items()}
+    plain = dict(weights)
+    while plain:
+        averaged = {key: value for key, value in plain.items() if key != AVERAGED}
+        prefix = next((prefix for prefix in WRAPPERS if all(key.startswith(prefix) for key in averaged)), None)
+        if prefix is None or not averaged:
+            break
+        plain = {key.removeprefix(prefix): value for key, value in averaged.items()}
+    return plain
 
 
 def _renamed(weights: Weights, rename: Any, *, source: str) -> dict[str, Any]:

@@ -183,16 +183,24 @@ def load_checkpoint(path: Path, *, expect: Mapping[str, type]) -> dict[str, Any]
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], *, path: Path) -> None:
     """Load a state dict into a module, or raise UserError naming the file and the first keys or shapes that differ."""
     own = module.state_dict()
-    problems = [f"missing {key}" for key in own if key not in weights]
-    problems += [f"unexpected {key}" for key in weights if key not in own]
+    counters = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")}
+    weights = {**counters, **weights}  # older files do not count batches, and no answer depends on how many there were
+    others = []
     for key in own:
         if key in weights:
             found = tuple(weights[key].shape) if isinstance(weights[key], torch.Tensor) else type(weights[key]).__name__
             if found != tuple(own[key].shape):
-                problems.append(f"{key} is {found}, expected {tuple(own[key].shape)}")
-    if problems:
-        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise UserError(f"{path}: the weights do not fit {type(module).__name__}: {'; '.join(problems[:4])}{more}")
+                others.append(f"{key} is {found}, expected {tuple(own[key].shape)}")
+    kinds = [
+        [f"missing {key}" for key in own if key not in weights],
+        [f"unexpected {key}" for key in weights if key not in own],
+        others,
+    ]
+    count = sum(map(len, kinds))
+    if count:
+        shown = [problem for kind in kinds for problem in kind[: 4 if count <= 4 else 2]]
+        more = f" and {count - len(shown)} more" if count > len(shown) else ""
+        raise UserError(f"{path}: the weights do not fit {type(module).__name__}: {'; '.join(shown)}{more}")
     require_finite(weights, path=path)
     module.load_state_dict(dict(weights))
 

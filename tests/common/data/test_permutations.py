@@ -1,3 +1,4 @@
+import codecs
 import pickle
 import pickletools
 import struct
@@ -28,7 +29,7 @@ def write(path, array):
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
-        permutations.read(path, size=10)
+        permutations.read_permutation(path, size=10)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -36,7 +37,7 @@ def refusal(path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint64, ">i8"])
 def test_a_permutation_is_read_from_every_kind_of_file(tmp_path, suffix, dtype):
-    read = permutations.read(write(tmp_path / f"order{suffix}", ORDER.astype(dtype)), size=10)
+    read = permutations.read_permutation(write(tmp_path / f"order{suffix}", ORDER.astype(dtype)), size=10)
     assert read.dtype == np.int64
     assert np.array_equal(read, ORDER)
 
@@ -48,7 +49,7 @@ def test_a_pickle_written_by_numpy_1_is_read(tmp_path):
     assert len(old_name) == len(data) - 1
     (frame,) = struct.unpack("<Q", data[3:11])
     (tmp_path / "cifar_shuffle.pkl").write_bytes(old_name[:3] + struct.pack("<Q", frame - 1) + old_name[11:])
-    assert np.array_equal(permutations.read(tmp_path / "cifar_shuffle.pkl", size=10), ORDER)
+    assert np.array_equal(permutations.read_permutation(tmp_path / "cifar_shuffle.pkl", size=10), ORDER)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -72,6 +73,29 @@ def test_what_is_no_permutation_is_refused(tmp_path, suffix, array, part):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_array_of_objects_is_refused(tmp_path, suffix):
     refusal(write(tmp_path / f"order{suffix}", ORDER.astype(object)))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, ">i8"])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_permutation_is_read_from_every_pickle_protocol(tmp_path, protocol, dtype):
+    path = tmp_path / "order.pkl"
+    path.write_bytes(pickle.dumps(ORDER.astype(dtype), protocol=protocol))
+    assert permutations.read_permutation(path, size=10).tolist() == ORDER.tolist()
+
+
+class _Encodes:
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return codecs.encode, self.arguments
+
+
+@pytest.mark.parametrize("arguments", [("x", "punycode"), (b"x", "hex"), ("x",)])
+def test_a_pickle_encodes_nothing_but_the_bytes_of_old_protocols(tmp_path, arguments):
+    path = tmp_path / "order.pkl"
+    path.write_bytes(pickle.dumps(_Encodes(*arguments), protocol=2))
+    assert "not a readable .pkl file" in refusal(path)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -70,6 +70,20 @@ def test_a_prefix_that_only_some_names_have_is_left():
     assert published.without_prefix(mixed, source="x") == mixed
 
 
+@pytest.mark.parametrize("prefixes", ["_module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod._module."])
+def test_prefixes_of_wrapped_modules_are_taken_off_in_any_order(prefixes):
+    ours = {"conv1.weight": 1, "fc.bias": 2}
+    wrapped = {prefixes + key: value for key, value in ours.items()}
+    assert published.without_prefix(wrapped, source="x") == published.own_form(wrapped, source="x") == ours
+
+
+def test_an_averaged_models_counter_is_left_out():
+    averaged = {"n_averaged": 7, "module._orig_mod.fc.weight": 1, "module._orig_mod.fc.bias": 2}
+    assert published.without_prefix(averaged, source="x") == {"fc.weight": 1, "fc.bias": 2}
+    lonely = {"n_averaged": 7}
+    assert published.without_prefix(lonely, source="x") == lonely
+
+
 def test_names_that_are_no_text_are_refused():
     with pytest.raises(UserError, match=r"x\.pt: its weights have names that are not text"):
         published.without_prefix({"fc.weight": 0, 3: 1}, source="x.pt")

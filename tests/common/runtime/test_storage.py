@@ -293,8 +293,8 @@ def test_a_numpy_scalar_beside_the_weights_is_read(tmp_path, scalar, module):
     assert state["best_acc"] == scalar and type(state["best_acc"]) is type(scalar)
 
 
-def unfit(weights):
-    module = nn.Linear(3, 2)
+def unfit(weights, module=None):
+    module = module or nn.Linear(3, 2)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     with pytest.raises(UserError) as caught:
         storage.load_weights(module, weights, path="some/file.pt")
@@ -320,7 +320,24 @@ def test_weights_that_do_not_fit_name_the_file_and_each_key():
 def test_of_many_keys_that_do_not_fit_the_first_are_named_and_the_others_counted():
     extra = {f"extra{i}": torch.ones(1) for i in range(7)}
     message = unfit({"weight": torch.ones(2, 3), "bias": torch.zeros(2), **extra})
-    assert "unexpected extra3 and 3 more" in message and "extra4" not in message
+    assert "unexpected extra0; unexpected extra1 and 5 more" in message and "extra2" not in message
+
+
+def test_unexpected_names_are_shown_beside_missing_ones():
+    """So that a prefix which all names have is seen."""
+    layers = nn.Sequential(*(nn.Linear(1, 1) for _ in range(5)))
+    renamed = {f"backbone.{key}": value for key, value in layers.state_dict().items()}
+    message = unfit(renamed, layers)
+    assert "missing 0.weight; missing 0.bias; unexpected backbone.0.weight; unexpected " in message
+    assert message.endswith("backbone.0.bias and 16 more")
+
+
+def test_counters_of_batches_may_be_missing():
+    norm = nn.BatchNorm1d(2)
+    older = {key: value + 1 for key, value in norm.state_dict().items() if key != "num_batches_tracked"}
+    wrapped = nn.Sequential(norm)
+    storage.load_weights(wrapped, {f"0.{key}": value for key, value in older.items()}, path="some/file.pt")
+    assert norm.weight.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
