@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from common.diffence.candidates import NOTHING, blank, complete
+from common.diffence.door import Answers, images_in, logits_of, type_of
 from common.diffence.noise import candidate_noise
 from common.diffence.rule import EVERYWHERE, Candidates, Interval, check_interval, select, take
 from common.diffusion.denoiser import Denoiser
@@ -39,6 +40,7 @@ class Diffence(nn.Module):
     num_candidates:  N, reconstructions per image
     step:            T, the diffusion step to which images are noised
     noising:         "ddpm", or "published" for what the published code does (see ``Denoiser.purify``)
+    answers:         what the classifier answers: "logits", or "probabilities", of which the logarithm is taken
     batch_size:      images per pass of the diffusion model, smaller ones being filled up; the default suits the device
     """
 
@@ -51,6 +53,7 @@ class Diffence(nn.Module):
         num_candidates: int = 30,
         step: int = 160,
         noising: Noising = "ddpm",
+        answers: Answers = "logits",
         seed: int = 0,
         batch_size: int | None = None,
     ) -> None:
@@ -58,6 +61,8 @@ class Diffence(nn.Module):
         check_interval(interval)
         if noising not in get_args(Noising):
             raise ValueError(f"noising must be one of {', '.join(get_args(Noising))}, not {noising!r}")
+        if answers not in get_args(Answers):
+            raise ValueError(f"answers must be one of {', '.join(get_args(Answers))}, not {answers!r}")
         last = last_step(denoiser.num_steps, noising)
         if not 1 <= step <= last:
             raise ValueError(f"step must be 1 … {last}, the diffusion model's steps, not {step}")
@@ -69,6 +74,8 @@ class Diffence(nn.Module):
         self.num_candidates = num_candidates
         self.step = step
         self.noising: Noising = noising
+        self.answers: Answers = answers
+        self._has_answered = False
         self.seed = seed
         self.batch_size = batch_size
 
@@ -97,11 +104,12 @@ class Diffence(nn.Module):
         known:  what an earlier call gave for the same images, which is not computed again
         tick:   called with the number of images that have just got all they need
 
-        Puts classifier and diffusion model into evaluation mode, whatever the caller left them in.
+        Puts classifier and diffusion model into evaluation mode, whatever the caller left them in. A module behind a
+        plain function is out of reach: put that one into evaluation mode yourself.
 
-        Raises ValueError where x is not such images or the classifier's logits are not finite.
+        Raises ValueError where x is not such images, or the classifier's answers are no finite logits.
         """
-        _check_images(x)
+        x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
         size = (
             PassSize(self.batch_size, self.batch_size)
@@ -142,17 +150,8 @@ class Diffence(nn.Module):
         return self._classify(purified)[: len(rows)]
 
     def _classify(self, images: torch.Tensor) -> torch.Tensor:
-        logits = self.classifier(images).cpu()
-        logits = logits.float() if logits.dtype.itemsize < 4 else logits  # half precision has no business in phi
-        if logits.ndim != 2 or len(logits) != len(images) or logits.shape[1] == 0:
-            raise ValueError(f"the classifier answered {tuple(logits.shape)}, expected logits [{len(images)}, K]")
-        if not torch.isfinite(logits).all():
-            raise ValueError("the classifier answered NaN or infinite logits: there is no label to keep")
+        own = type_of(self.classifier)
+        answer = self.classifier(images if own is None else images.to(own))
+        logits = logits_of(answer, count=len(images), answers=self.answers, first=not self._has_answered)
+        self._has_answered = True
         return logits
-
-
-def _check_images(x: torch.Tensor) -> None:
-    if x.ndim != 4 or len(x) == 0 or not x.is_floating_point():
-        raise ValueError(f"expected float images [B, C, H, W] with B >= 1, found {x.dtype} {tuple(x.shape)}")
-    if not (x.min() >= 0 and x.max() <= 1):  # written so that NaN fails too
-        raise ValueError("expected images in [0, 1], without normalisation: that is the classifier's first layer")

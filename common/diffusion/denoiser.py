@@ -23,18 +23,27 @@ class Denoiser(nn.Module):
 
     Denoiser(lambda x, index: my_unet(x, index), linear_alpha_bar(T=1000, beta_1=1e-4, beta_T=0.02))
 
-    precision: fp32, or bf16 for the predictor (a module is cast) and what it gets; all else is computed as x is
+    precision:    fp32, or bf16 for the predictor (a module is cast) and what it gets; all else is computed as x is
+    image_shape:  [C, H, W] that the predictor is for, where that is known
 
-    Raises ValueError where alpha_bar is not a schedule: [T + 1], from 1 down towards 0.
+    Raises ValueError where alpha_bar is not a schedule, [T + 1], from 1 down towards 0, or there is no such precision.
     """
 
     def __init__(
-        self, predict_noise: NoisePredictor, alpha_bar: torch.Tensor, *, precision: Precision = "fp32"
+        self,
+        predict_noise: NoisePredictor,
+        alpha_bar: torch.Tensor,
+        *,
+        precision: Precision = "fp32",
+        image_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
         if alpha_bar.ndim != 1 or alpha_bar[0] != 1 or not (alpha_bar.diff() < 0).all() or alpha_bar[-1] <= 0:
             raise ValueError("alpha_bar must be [T + 1], start at 1 (the clean image) and fall towards 0")
         self.predict_noise = predict_noise
+        self.image_shape = image_shape
         self.precision = precision
         if precision == "bf16" and isinstance(predict_noise, nn.Module):
             predict_noise.to(torch.bfloat16)

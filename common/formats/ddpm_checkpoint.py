@@ -36,7 +36,9 @@ def load_denoiser(
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
     fast = accelerate(unet.to(compute.device), compile=compute.compile)
     try:
-        denoiser = Denoiser(fast, alpha_bar, precision=compute.precision)
+        denoiser = Denoiser(
+            fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size)
+        )
     except ValueError as error:
         raise UserError(f"{flags_file}: no schedule with these --T, --beta_1 and --beta_T: {error}") from None
     return denoiser.eval().requires_grad_(False)

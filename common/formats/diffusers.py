@@ -110,7 +110,9 @@ def load_denoiser(
         scheduler = scheduler_class.from_pretrained(str(scheduler_file.parent), local_files_only=True)
         alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), scheduler.alphas_cumprod.double()])
         fast = accelerate(_NoisePredictor(unet).to(compute.device), compile=compute.compile)
-        denoiser = Denoiser(fast, alpha_bar, precision=compute.precision)
+        denoiser = Denoiser(
+            fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size)
+        )
     except Exception as error:  # whatever a damaged or hostile folder provokes
         raise UserError(f"{folder}: diffusers cannot read it: {' '.join(str(error).split())[:300]}") from error
     _require_whole(weights, unet, loading)

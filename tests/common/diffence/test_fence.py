@@ -278,11 +278,6 @@ def test_a_plain_function_can_be_fenced(denoiser):
     assert torch.equal(fenced(X).argmax(dim=1), X.flatten(1)[:, :3].argmax(dim=1))
 
 
-def test_one_class_is_a_classifier_too(denoiser):
-    fenced = Diffence(lambda x: x.flatten(1)[:, :1], denoiser, num_candidates=2, step=10, interval=Interval(0, 1))
-    assert fenced(X).shape == (7, 1)
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_logits_that_are_not_finite_are_an_error(denoiser, value):
     def broken(x):

@@ -30,6 +30,7 @@ class Shifting(torch.nn.Module):
     """A diffusion model that shifts images a little, by their noise; counts what it is asked."""
 
     num_steps = 10
+    image_shape = None
 
     def __init__(self):
         super().__init__()
