@@ -22,6 +22,7 @@ from common.runtime.config import NonNegative, Positive, Strict, parse
 from common.runtime.errors import UserError
 
 TEST_ORDER_SEED = 2000  # of the published code, for every dataset
+LEAST = 8  # members, and test samples: two in each quarter, so that every attack has something to learn from
 
 
 class DataConfig(Strict):
@@ -126,6 +127,7 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
             f"{dataset}/configs/data.yaml: members + reference is {sizes.members + sizes.reference}, "
             f"but the training set has {size} samples"
         )
+    _require_roles(sizes.members, len(data.test_images), source=f"{dataset}/configs/data.yaml")
     if permutation is None:
         order, source, sha256 = np.random.RandomState(seed).permutation(size), f"seed {seed}", None
     else:
@@ -143,6 +145,15 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
     )
 
 
+def _require_roles(members: int, test: int, *, source: str) -> None:
+    """Raise UserError where the roles would be too small for the attacks, whatever the protocol and the scenario."""
+    for what, count in (("members", members), ("test samples", test)):
+        if count < LEAST:
+            raise UserError(
+                f"{source}: {count} {what} are too few: the roles need at least {LEAST}, two in each quarter"
+            )
+
+
 def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
     """The partition of this data; UserError where it was made from other data or other sizes."""
     try:
@@ -155,6 +166,7 @@ def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
         raise UserError(f"{path} was made from other data than the folder holds now: {again}")
     if file.sizes != sizes:
         raise UserError(f"{path} was made with other sizes than configs/data.yaml has now: {again}")
+    _require_roles(sizes.members, len(data.test_images), source=str(path))
     permutation = permutations.check(np.array(file.permutation), size=len(data.train_images), source=str(path))
     members, reference = np.split(permutation[: sizes.members + sizes.reference], [sizes.members])
     return Partition(
@@ -166,61 +178,6 @@ def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
         key=storage.digest(file.model_dump(exclude={"permutation_source", "permutation_sha256"})),
         permutation=Permutation(file.dataset, permutation, file.permutation_source, file.permutation_sha256),
     )
-
-
-def verdict(partition: Partition) -> str:
-    """One line: where the permutation comes from, and whether members are the published members."""
-    permutation = partition.permutation
-    source = f"permutation: {permutation.source}"
-    if permutation.sha256 is not None:
-        source += f", sha256 {permutation.sha256[:16]}…"
-    if permutation.published is None:
-        return f"{source}; none is published for {permutation.dataset}"
-    if not permutation.published and permutation.sha256 is None:
-        return f"{source}, not the published one: members are not the published members"
-    if not permutation.published:
-        return f"{source}, not recognised as the published file: members may not be the published members"
-    expected = permutations.PUBLISHED[permutation.dataset].members
-    if len(partition.members) != expected:
-        return f"{source}, the published one, but with {len(partition.members)} members where {expected} are published"
-    return f"{source}, the published one: members are the published members"
-
-
-@dataclass(frozen=True)
-class Membership:
-    """Whether members are a classifier's own (None: unknown), and the lines of text that a reader must see."""
-
-    permutation: Permutation
-    trained_with_it: bool | None
-    lines: list[str]
-
-
-def membership(partition: Partition, *, trained_on: str | None) -> Membership:
-    """Whether members are a classifier's own; ``trained_on`` is the key of its partition, where its file knows it."""
-    permutation = partition.permutation
-    own = None if trained_on is None else trained_on == partition.key
-    lines = [verdict(partition)]
-    if own is False:
-        lines.append(
-            "WARNING: the classifier was trained on another partition: members here are not its members, "
-            "and the figures below do not measure what it gives away"
-        )
-    elif own is None and not permutation.published:
-        lines.append(
-            "WARNING: the classifier was trained elsewhere, and the permutation is not known to be its own: "
-            "members here may not be its members, and then the figures below mean nothing"
-        )
-    return Membership(permutation, own, lines)
-
-
-def require_in_use(path: Path, partition: Partition) -> None:
-    """Raise UserError where a permutation file has been put in place and the partition was made without it."""
-    source = partition.permutation
-    if path.is_file() and storage.file_sha256(path) != source.sha256:
-        raise UserError(
-            f"{path} is there, but the partition was made from {source.source}: make it again with "
-            "`python data_partition.py`, or move the file away"
-        )
 
 
 def table(partition: Partition, data: RawData, *, num_sample: int, num_classes: int) -> str:

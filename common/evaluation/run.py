@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common import __version__
-from common.data.partition import Membership
+from common.data.membership import Membership
 from common.diffence.fence import DiffenceConfig
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Pair, Verdict, judge

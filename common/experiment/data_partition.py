@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.data import partition
+from common.data import membership, partition
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item
 from common.runtime import storage
@@ -31,6 +31,6 @@ def make(experiment: Experiment, *, permutation: Path | None) -> None:
     )
     storage.write_json(folder.partition, content.model_dump())
     print(f"{folder.shown(folder.partition)}: data sha256 {content.data_sha256[:16]}…")
-    print(partition.verdict(experiment.partition) + "\n")
+    print(membership.verdict(experiment.partition) + "\n")
     classes = experiment.spec.num_classes
     print(partition.table(experiment.partition, experiment.data, num_sample=num_sample, num_classes=classes))

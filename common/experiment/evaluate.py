@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 
-from common.data import partition
+from common.data import membership
 from common.evaluation import departures
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
@@ -68,7 +68,7 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
         dataset=experiment.folder.name,
         seed=experiment.seed,
         privacy=defended.privacy,
-        membership=partition.membership(experiment.partition, trained_on=defended.partition),
+        membership=membership.membership(experiment.partition, trained_on=defended.partition),
         inputs={experiment.folder.shown(file): storage.file_sha256(file) for file in files},
         seconds=round(time.monotonic() - start, 1),
     )
@@ -95,7 +95,7 @@ def require_inputs(experiment: Experiment, subject: Subject) -> None:
     folder.require(folder.partition, "python data_partition.py")
     folder.require(folder.classifier(subject), subject.training_command)
     require_diffusion_model(experiment)
-    partition.require_in_use(folder.permutation, experiment.partition)
+    membership.require_in_use(folder.permutation, experiment.partition)
 
 
 def fenced_population(experiment: Experiment, settings: Settings, defended: Defended) -> FencedPopulation:

@@ -135,7 +135,8 @@ def launch(nproc: int, program: Sequence[str], *, module: bool = False) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import get_args_parser, run
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // nproc)))  # torchrun's own is 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // nproc)))  # torchrun's own is 1
     options = ["--standalone", f"--nproc-per-node={nproc}", *(["--module"] if module else [])]
     try:
         run(get_args_parser().parse_args([*options, "--", *program]))

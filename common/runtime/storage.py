@@ -1,6 +1,5 @@
 """Files that appear whole or not at all, and checkpoints that are read without running anything in them."""
 
-import fcntl
 import hashlib
 import io
 import json
@@ -11,12 +10,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
 from common.runtime.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not a Unix system
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -46,16 +50,26 @@ def _temporary(path: Path) -> Path:
 def locked(path: Path) -> Iterator[None]:
     """Within the block no other process is in a block of the same path; this one waits for its turn.
 
-    The system lets go of the lock when a process ends, however it ends.
+    The system lets go of the lock when a process ends, however it ends. Where the file system or the system has no
+    locks, a line says so and the block is entered all the same.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that has {path}", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, path)
+        except OSError as error:
+            print(f"no lock on {path} ({error}): start no second command for the same target", file=sys.stderr)
         yield
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    if fcntl is None:
+        raise OSError("this system has none")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for another process that has {path}", file=sys.stderr)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def write_with(path: Path, write: Callable[[io.BytesIO], Any]) -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.data import partition, permutations
+from common.data import membership, partition, permutations
 from common.data.datasets import RawData
 from common.data.partition import DataConfig
 from common.runtime import config, storage
@@ -36,9 +36,9 @@ def made(folder, data=DATA, sizes=SIZES, **options):
 
 @st.composite
 def sizes_within(draw):
-    members, reference, rest = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(0, 10))
+    members, reference, rest = draw(st.integers(8, 40)), draw(st.integers(1, 40)), draw(st.integers(0, 10))
     sizes = DataConfig(members=members, reference=reference, validation=draw(st.integers(0, reference - 1)))
-    return sizes, members + reference + rest, draw(st.integers(1, 50))
+    return sizes, members + reference + rest, draw(st.integers(8, 50))
 
 
 @given(sizes_within(), st.integers(0, 3), st.integers(1, 20))
@@ -189,8 +189,8 @@ def test_members_of_the_published_permutation_are_the_published_members(tmp_path
     line = (
         f"permutation: cifar_shuffle.pkl, sha256 {sha256[:16]}…, the published one: members are the published members"
     )
-    assert partition.verdict(parts) == line
-    said = partition.membership(parts, trained_on=None)  # a checkpoint from elsewhere: nothing to warn of
+    assert membership.verdict(parts) == line
+    said = membership.membership(parts, trained_on=None)  # a checkpoint from elsewhere: nothing to warn of
     assert said.lines == [line]
     order = said.permutation
     assert (order.source, order.sha256, order.published) == ("cifar_shuffle.pkl", sha256, True)
@@ -199,7 +199,7 @@ def test_members_of_the_published_permutation_are_the_published_members(tmp_path
 
 def test_another_number_of_members_is_told(tmp_path, known):
     parts = made(tmp_path, sizes=SIZES.model_copy(update={"members": 19}), permutation=known)
-    assert partition.verdict(parts).endswith("the published one, but with 19 members where 20 are published")
+    assert membership.verdict(parts).endswith("the published one, but with 19 members where 20 are published")
 
 
 @pytest.mark.parametrize(
@@ -212,14 +212,14 @@ def test_another_number_of_members_is_told(tmp_path, known):
 def test_without_the_published_permutation_a_foreign_classifier_is_warned_of(tmp_path, permutation, end):
     path = None if permutation is None else write(tmp_path / "order.npy", permutation)
     parts = made(tmp_path, permutation=path)
-    said = partition.membership(parts, trained_on=None)
+    said = membership.membership(parts, trained_on=None)
     assert said.lines[0].endswith(end) and said.permutation.published is False
     assert len(said.lines) == 2 and said.lines[1].startswith("WARNING: the classifier was trained elsewhere")
 
 
 def test_a_classifier_trained_here_has_these_members_and_one_of_another_partition_has_not(tmp_path):
     parts = made(tmp_path)
-    own, other = (partition.membership(parts, trained_on=key) for key in (parts.key, "another"))
+    own, other = (membership.membership(parts, trained_on=key) for key in (parts.key, "another"))
     assert own.trained_with_it is True and len(own.lines) == 1
     assert other.trained_with_it is False
     assert other.lines[1].startswith("WARNING: the classifier was trained on another partition")
@@ -228,8 +228,8 @@ def test_a_classifier_trained_here_has_these_members_and_one_of_another_partitio
 def test_a_dataset_without_a_published_permutation_says_so(tmp_path):
     permutation = partition.Permutation("digits", np.arange(4), source="seed 0", sha256=None)
     parts = partition.Partition(*[np.arange(1)] * 4, "", permutation)
-    assert partition.verdict(parts) == "permutation: seed 0; none is published for digits"
-    assert partition.membership(parts, trained_on="").permutation.published is None
+    assert membership.verdict(parts) == "permutation: seed 0; none is published for digits"
+    assert membership.membership(parts, trained_on="").permutation.published is None
 
 
 def test_the_key_names_the_order_and_not_where_it_comes_from(tmp_path):
@@ -242,11 +242,11 @@ def test_the_key_names_the_order_and_not_where_it_comes_from(tmp_path):
 def test_a_permutation_put_in_place_after_the_partition_was_made_is_told(tmp_path):
     path = tmp_path / "cifar_shuffle.pkl"
     parts = made(tmp_path)
-    partition.require_in_use(path, parts)  # none is there
+    membership.require_in_use(path, parts)  # none is there
     write(path, np.arange(40))
     with pytest.raises(UserError, match=r"cifar_shuffle\.pkl is there, but .* seed 0: .* `python data_partition.py`"):
-        partition.require_in_use(path, parts)
-    partition.require_in_use(path, made(tmp_path, permutation=path))
+        membership.require_in_use(path, parts)
+    membership.require_in_use(path, made(tmp_path, permutation=path))
 
 
 def test_the_table_counts_samples_and_classes_of_every_part(tmp_path):
@@ -290,3 +290,18 @@ def test_a_validation_part_as_large_as_the_reference_set_is_refused():
     with pytest.raises(UserError) as caught:
         config.parse({"members": 10, "reference": 5, "validation": 5}, DataConfig, source="data.yaml")
     assert "the file: validation (5) must be smaller than reference (5)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("members", "test", "what"), [(7, 30, "7 members"), (3, 30, "3 members"), (20, 7, "7 test samples")]
+)
+def test_roles_that_are_too_small_are_refused_with_the_least_that_works(members, test, what):
+    data, sizes = raw_data(40, test), SIZES.model_copy(update={"members": members})
+    with pytest.raises(UserError, match=f"digits/configs/data.yaml: {what} are too few: the roles need at least 8"):
+        partition.make(data, sizes, dataset="digits", seed=0, permutation=None)
+
+
+def test_the_least_that_works_gives_every_role_two_of_each_kind(tmp_path):
+    parts = made(tmp_path, raw_data(40, 8), SIZES.model_copy(update={"members": 8}))
+    for role in (parts.roles(100) | parts.published_roles(100)).values():
+        assert len(role.members) >= 2 and len(role.non_members) >= 2

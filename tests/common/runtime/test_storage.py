@@ -1,4 +1,5 @@
 import collections
+import errno
 import io
 import json
 import math
@@ -355,3 +356,21 @@ def test_an_ordered_dict_of_weights_is_plain(tmp_path):
 def test_strict_json_has_no_tokens_that_other_readers_choke_on(tmp_path):
     storage.write_json(tmp_path / "a.json", {"ci": [0.1, 1e300]})
     json.loads((tmp_path / "a.json").read_text(), parse_constant=fail)
+
+
+class _NoLocks:
+    LOCK_EX = LOCK_NB = 0
+
+    @staticmethod
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+
+@pytest.mark.parametrize(("fcntl", "reason"), [(_NoLocks, "No locks available"), (None, "this system has none")])
+def test_where_there_are_no_locks_a_line_says_so_and_the_work_goes_on(tmp_path, monkeypatch, capsys, fcntl, reason):
+    monkeypatch.setattr(storage, "fcntl", fcntl)
+    done = []
+    with storage.locked(tmp_path / "bank" / "lock"):
+        done.append(1)
+    said = capsys.readouterr().err
+    assert done and said.count("\n") == 1 and reason in said and "start no second command" in said

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.attacks.interface import Attack, Needs
-from common.data.partition import Membership
+from common.data.membership import Membership
 from common.diffence.fence import DiffenceConfig
 from common.evaluation.judge import judge
 from common.evaluation.protocols import HELD_OUT, PUBLISHED, Protocol
