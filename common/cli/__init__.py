@@ -1,7 +1,6 @@
 """The command lines: parsing only, one file a command. The work is in the experiment package.
 
-Imports that cost time happen after parsing, so --help answers at once. Exit status: 0 done, 1 something a user can
-mend, 2 wrong usage, 130 interrupted.
+Imports that cost time happen after parsing, so --help answers at once. Exit statuses are in failures.py.
 """
 
 from common.cli.data_partition import main as data_partition

@@ -21,6 +21,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         prog=prog, description=description, allow_abbrev=False, formatter_class=_ShowsDefaults
     )
     made.add_argument("--version", action="version", version=f"diffence {__version__}")
+    made.add_argument("--traceback", action="store_true", help="show where in the program an error came up")
     return made
 
 

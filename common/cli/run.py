@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from common.cli import failures
+
 if TYPE_CHECKING:
     from common.experiment.experiment import Experiment
     from common.experiment.plan import Item
@@ -39,7 +41,6 @@ def run(
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     options = parser.parse_args(argv)
     from common.runtime import device, distributed
-    from common.runtime.errors import UserError
 
     device.keep_freed_memory()
     try:
@@ -53,12 +54,8 @@ def run(
             if introduction:
                 distributed.say("\n".join([*introduction, ""]))
             return 0 if getattr(options, "dry_run", False) else work.do() or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
-        return 130
+    except (Exception, KeyboardInterrupt) as error:
+        return failures.report(error, whole=options.traceback)
 
 
 def _planned(items: Sequence["Item"]) -> list[str]:
