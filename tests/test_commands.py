@@ -9,6 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 
+from common.cli.summary import main as summary
 from common.defenses import DEFENSES
 from common.evaluation import departures
 from common.models import MODELS
@@ -293,29 +294,30 @@ def test_departures_choose_protocols_and_noisings_themselves(trained: Path, opti
     assert done.returncode == 1 and "leave out --protocol and --noising" in done.stderr
 
 
-def test_the_summary_shows_every_result_there_is(trained: Path, tmp_path: Path) -> None:
+def test_the_summary_shows_every_result_there_is(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "copy"
     shutil.copytree(trained, root)
     for dataset in DATASETS:
         shutil.rmtree(root / dataset / "evaluate_MIAs" / "results", ignore_errors=True)
-    command = ("python", "-m", "common.summary")
-    done = run(root, ".", *command)
-    assert done.returncode == 1 and "no results" in done.stderr and "evaluate_mia.sh" in done.stderr
+    assert summary([], root=root) == 1
+    said = capsys.readouterr().err
+    assert "no results" in said and "evaluate_mia.sh" in said
     assert served.run(root, *EVALUATE).returncode == 0
-    done = run(root, ".", *command)
-    assert done.returncode == 0, done.stderr
-    assert "digits" in done.stdout and "undefended" in done.stdout and "averages" not in done.stdout
+    assert summary([], root=root) == 0
+    said = capsys.readouterr().out
+    assert "digits" in said and "undefended" in said and "averages" not in said
     for dataset in DATASETS[:3]:
         evaluate = (f"{dataset}/evaluate_MIAs", *EVALUATE[1:], "--noising", "published")
         assert served.run(root, *evaluate).returncode == 0
-    done = run(root, ".", *command, "--markdown")
+    done = run(root, ".", "python", "-m", "common.summary", "--markdown")
     assert done.returncode == 0, done.stderr
     assert "undefended: attack AUC | 14.0 |" in done.stdout and "Forward noising here: published" in done.stdout
     damaged = root / "svhn" / "evaluate_MIAs" / "results" / "undefended" / "report.json"
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    done = run(root, ".", *command)
-    assert done.returncode == 1 and "svhn/evaluate_MIAs/results/undefended/report.json" in done.stderr
-    assert run(root, ".", *command, "--help").returncode == 0
+    assert summary([], root=root) == 1
+    assert "svhn/evaluate_MIAs/results/undefended/report.json" in capsys.readouterr().err
 
 
 def test_partition_prints_sizes_and_class_balance(trained: Path) -> None:
