@@ -13,7 +13,7 @@ from common.cli.summary import main as summary
 from common.defenses import DEFENSES
 from common.evaluation import departures
 from common.models import MODELS
-from common.runtime import storage
+from common.runtime import checkpoints
 from tests import miniature, served
 from tests.common.formula import fill
 from tests.miniature import DATASETS, files_below, run
@@ -32,7 +32,7 @@ ATTACKS = {
 }
 
 
-PUBLISHED_ATTACKS = {"confidence", "loss", "entropy", "modified_entropy", "correctness", "nn"}
+PUBLISHED_ATTACKS = {"confidence", "loss", "entropy", "modified_entropy", "nn"}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -472,8 +472,8 @@ def test_a_guard_that_learnt_from_other_members_is_refused(trained: Path, tmp_pa
     shutil.copytree(trained, root)
     assert served.run(root, "digits", "train_defense.py", "--defense", "memguard").returncode == 0
     model = root / "digits" / "final-all-models" / "resnet" / "memguard.pth.tar"
-    state = storage.load_checkpoint(model, expect={"made_from": dict})
-    storage.save_checkpoint(model, {**state, "made_from": {**state["made_from"], "tuning_members": "others"}})
+    state = checkpoints.read(model, expect={"made_from": dict}).content
+    checkpoints.save(model, {**state, "made_from": {**state["made_from"], "tuning_members": "others"}})
     done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", "--defense", "memguard")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "memguard.pth.tar was trained on other tuning members" in done.stderr

@@ -11,7 +11,7 @@ import torch
 
 from common.experiment import fence, subjects
 from common.experiment.experiment import Experiment
-from common.runtime import storage
+from common.runtime import checkpoints
 from common.runtime.paths import DatasetFolder
 from common.runtime.subject import Subject
 from tests import miniature, served
@@ -110,7 +110,7 @@ def test_a_hostile_checkpoint_in_place_is_refused_and_not_run(downloaded: Path, 
     root, marker = copied(downloaded, tmp_path), tmp_path / "marker"
     assert served.run(root, "cifar10", "data_partition.py").returncode == 0
     file = root / "cifar10" / path
-    content = storage.load_checkpoint(file, expect={})
+    content = checkpoints.read(file, expect={}).content
     torch.save({**content, "epoch": RunsACommand(marker)}, file)
     before = files_below(root / "cifar10")
     done = served.run(root, "cifar10/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
@@ -163,7 +163,7 @@ def test_what_is_exported_and_put_in_place_elsewhere_is_the_same_model(
     assert torch.equal(ours.classifier(x), theirs.classifier(x))
     assert (ours.settings, ours.privacy, ours.partition) == (theirs.settings, theirs.privacy, theirs.partition)
     assert theirs.partition == there.partition.key  # so it is known whose members these are
-    denoisers = [fence.load_denoiser(place) for place in (here, there)]
+    denoisers = [fence.load_denoiser(place)[0] for place in (here, there)]
     assert_equal(*(denoiser.state_dict() for denoiser in denoisers))
     assert torch.equal(*(denoiser(2 * x - 1, step=160) for denoiser in denoisers))
 
@@ -221,6 +221,6 @@ def test_what_does_not_load_is_not_exported(with_defenses: Path, tmp_path: Path)
 
 def test_a_classifier_of_another_partition_is_told_in_the_report(with_defenses: Path, tmp_path: Path) -> None:
     root = copied(with_defenses, tmp_path)
-    assert served.run(root, "digits", "data_partition.py", "--seed", "5").returncode == 0
+    assert served.run(root, "digits", "data_partition.py", "--seed", "5", "--replace").returncode == 0
     done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
     assert done.returncode == 0 and "WARNING: the classifier was trained on another partition" in done.stdout

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "diffence": {"runtime", "diffusion"},
     "defenses": {"runtime", "models", "training"},
     "attacks": {"runtime", "statistics", "models"},  # of models only the layers of its own networks: see below
-    "formats": {"runtime", "models", "diffusion"},
+    "formats": {"runtime", "models", "diffusion", "training"},  # of training what checkpoints say they were made from
     "evaluation": {"runtime", "data", "statistics", "diffence", "attacks"},
     "reports": {"runtime", "statistics", "evaluation"},
     "experiment": {

@@ -1,6 +1,6 @@
 """Correctness: members are answered rightly more often (Yeom et al., CSF 2018).
 
-No defence that keeps the labels lowers it.
+No defence that keeps the labels lowers it. The published evaluation does not have it.
 """
 
 import numpy as np
@@ -13,4 +13,4 @@ def correctness(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (logits.argmax(axis=1) == labels).astype(np.float64)
 
 
-ATTACK = attack("correctness", correctness, source="Yeom et al., CSF 2018", published=True)
+ATTACK = attack("correctness", correctness, source="Yeom et al., CSF 2018")

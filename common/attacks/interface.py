@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from common.attacks.door import answers_in, labels_in, members_in
+
 QueryKind = Literal["image"]  # the image itself; near-copies and others come here as attacks ask for them
 
 
@@ -17,14 +19,14 @@ class CannotRun(ValueError):
 class Observations:
     """What an attacker has of n samples.
 
-    answers:         float64 [n, Q, K], logits of Q queries a sample
-    labels:          int64 [n], the true labels
-    member:          bool [n], for fitting and for judging only; None where it is not known
+    answers:         float64 [n, Q, K], logits of Q queries a sample; given in any floating type
+    labels:          int64 [n], the true labels; given in any type, if they are whole
+    member:          bool [n], for fitting and for judging only; None where it is not known; given as bool or 0 and 1
     queries:         what each of the Q queries is
     shadow_answers:  float64 [S, n, Q, K], those of S shadow models to the same queries, where there are any
     in_shadow:       bool [S, n], which samples each shadow model was trained on
 
-    Raises ValueError where shapes do not fit, answers are not finite, or membership has one kind only.
+    Raises ValueError where shapes or types do not fit, answers are not finite, or membership has one kind only.
     """
 
     answers: np.ndarray
@@ -35,34 +37,30 @@ class Observations:
     in_shadow: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        shape = self.answers.shape
-        if len(shape) != 3 or shape[1] != len(self.queries) or self.labels.shape != shape[:1]:
-            raise ValueError(f"answers {shape} to {len(self.queries)} queries a sample, labels {self.labels.shape}")
-        if not np.isfinite(self.answers).all():
-            raise ValueError("answers with NaN or infinite logits")
-        if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() < shape[2]):
-            raise ValueError(f"labels outside 0 … {shape[2] - 1}")
+        answers = answers_in(self.answers, name="answers", shape="[n, Q, K]")
+        n, queries, num_classes = answers.shape
+        if queries != len(self.queries):
+            raise ValueError(f"answers {answers.shape} to {len(self.queries)} queries a sample")
+        taken = {"answers": answers, "labels": labels_in(self.labels, count=n, num_classes=num_classes)}
         if self.member is not None:
-            if self.member.shape != shape[:1] or self.member.dtype != bool:
-                raise ValueError(f"answers {shape}, member {self.member.dtype} {self.member.shape}")
-            if self.member.all() or not self.member.any():
+            member = taken["member"] = members_in(self.member, shape=(n,))
+            if member.all() or not member.any():
                 raise ValueError("an attack needs members and non-members")
-        self._check_shadows()
-
-    def _check_shadows(self) -> None:
-        if self.shadow_answers is None and self.in_shadow is None:
-            return
-        if self.shadow_answers is None or self.in_shadow is None:
+        if self.shadow_answers is not None and self.in_shadow is not None:
+            shadows = answers_in(self.shadow_answers, name="shadow answers", shape="[S, n, Q, K]")
+            if shadows.shape[1:] != answers.shape:
+                raise ValueError(f"answers {answers.shape}, shadow answers {shadows.shape}")
+            in_shadow = members_in(self.in_shadow, shape=shadows.shape[:2], name="in_shadow")
+            taken |= {"shadow_answers": shadows, "in_shadow": in_shadow}
+        elif self.shadow_answers is not None or self.in_shadow is not None:
             raise ValueError("shadow models need both their answers and which samples they were trained on")
-        if self.shadow_answers.shape[1:] != self.answers.shape or self.in_shadow.dtype != bool:
-            raise ValueError(f"answers {self.answers.shape}, shadow answers {self.shadow_answers.shape}")
-        if self.in_shadow.shape != self.shadow_answers.shape[:2] or not np.isfinite(self.shadow_answers).all():
-            raise ValueError("shadow answers that are not finite, or in_shadow of another shape")
+        for name, array in taken.items():
+            object.__setattr__(self, name, array)  # frozen for everybody else
 
     @classmethod
     def of_images(cls, logits: np.ndarray, labels: np.ndarray, member: np.ndarray | None) -> "Observations":
         """One query a sample, the image itself: logits [n, K]."""
-        return cls(logits[:, None], labels, member)
+        return cls(answers_in(logits, name="logits", shape="[n, K]")[:, None], labels, member)
 
     @property
     def logits(self) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import nn
 from common.attacks.interface import Attack, CannotRun, Fitting, Needs, Observations
 from common.models.mlp import initialise, relu_stack
 from common.runtime import rng
-from common.runtime.config import Positive, PositiveFloat, Strict
+from common.runtime.config import Batch, Positive, PositiveFloat, Strict
 from common.statistics import roc
 
 Features = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -20,7 +20,7 @@ Features = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 class NNAttackConfig(Strict):
     epochs: Positive
-    batch_size: Positive  # of each kind, members and non-members
+    batch_size: Batch  # of each kind, members and non-members
     learning_rate: PositiveFloat
     decay_epoch: Positive  # the learning rate is divided by ten here
     validation: Annotated[float, Field(gt=0, lt=1)]  # part of the attack-fitting role that picks the epoch

@@ -18,6 +18,9 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         help="permutation of the training set (.npy, .npz, .pkl) instead of one from the seed; a published checkpoint "
         "needs the published one. Default: cifar_shuffle.pkl (or svhn_…) in the dataset folder, where there is one",
     )
+    parser.add_argument(
+        "--replace", action="store_true", help="replace the partition even if models here were trained on it"
+    )
     return run(parser, argv, lambda options: _prepare(folder, options))
 
 
@@ -28,5 +31,5 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     return Work(
         head=lambda: head(experiment, data_partition.READS, prog="data_partition.py"),
         plan=lambda: data_partition.plan(experiment),
-        do=lambda: data_partition.make(experiment, permutation=options.permutation),
+        do=lambda: data_partition.make(experiment, permutation=options.permutation, replace=options.replace),
     )

@@ -1,7 +1,7 @@
 """The one boundary for errors: what a user reads, and the exit status.
 
-0 done, 1 something a user can mend, 2 wrong usage, 3 a fault of the program, 130 interrupted, 141 nobody reads what is
-printed.
+0 done, 1 something a user can mend, 2 wrong usage, 3 a fault of the program, 141 nobody reads what is printed; 128 and
+the number of a signal where one ended the work: 130 interrupted by Ctrl-C, 143 told to end, 137 killed.
 """
 
 import os
@@ -17,11 +17,14 @@ def report(error: BaseException, *, whole: bool) -> int:
 
     whole:  show the traceback too
     """
-    from common.runtime.errors import UserError
+    from common.runtime.errors import PeerStopped, Stopped, UserError
 
-    if isinstance(error, KeyboardInterrupt):
-        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
-        return INTERRUPTED
+    if isinstance(error, (KeyboardInterrupt, Stopped)):
+        if not _launched():
+            print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+        return 128 + error.number if isinstance(error, Stopped) else INTERRUPTED
+    if _launched() and (isinstance(error, PeerStopped) or _lost_a_peer(error)):
+        return MENDABLE
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
         return UNREAD
@@ -32,6 +35,23 @@ def report(error: BaseException, *, whole: bool) -> int:
         line += f" ({_kept(error)})"
     print(f"error: {line}", file=sys.stderr)
     return status
+
+
+def _launched() -> bool:
+    """Whether this is one of the processes of a --nproc, whose launcher speaks for all."""
+    from common.runtime import children
+
+    return children.LAST_WORDS in os.environ
+
+
+def _lost_a_peer(error: BaseException) -> bool:
+    """Whether torch could not reach another process of this launch."""
+    from torch import distributed as dist
+
+    said = str(error)
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and ("Connection closed by peer" in said or "Connection reset by peer" in said)
+    )
 
 
 def _described(error: BaseException) -> tuple[int, str]:

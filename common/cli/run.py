@@ -40,14 +40,16 @@ def run(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     options = parser.parse_args(argv)
-    from common.runtime import device, distributed
+    from common.runtime import children, device, distributed
 
     device.keep_freed_memory()
     try:
         distributed.require_whole_launch()
+        children.remember_last_words(distributed.rank())
+        device.limit_threads()
         if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
             program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-            return distributed.launch(options.nproc, program, module=module is not None)
+            return children.launch(options.nproc, program, cores=device.cores(), module=module is not None)
         with distributed.processes():
             work = prepare(options)
             introduction = [*work.head(), *_planned(work.plan())]

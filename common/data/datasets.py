@@ -1,8 +1,10 @@
 """The datasets: one table of facts, and loaders that end in raw uint8 images, through torchvision and scikit-learn."""
 
 import hashlib
-import tempfile
+import os
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from torchvision import datasets as tv
 from torchvision.datasets.utils import check_integrity
 
+from common.runtime import ownership, storage
 from common.runtime.errors import UserError
 from common.runtime.images import ImageSpec
 
@@ -71,8 +74,15 @@ def _fetch(folder: Path, archives: list[tuple[str, str, str]], download: Callabl
     """Leave complete archives (url, file name, md5) and what torchvision extracts from them in ``folder``.
 
     A file that is there but is not the official one is refused, not overwritten; a missing one is downloaded beside
-    and moved in whole. Raises UserError naming the archive, where to get it and where to put it.
+    and moved in whole. Of several processes one fetches and extracts. Raises UserError naming the archive, where to get
+    it and where to put it.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with ownership.locked(folder) if os.access(folder.parent, os.W_OK) else nullcontext():
+        _fetch_alone(folder, archives, download)
+
+
+def _fetch_alone(folder: Path, archives: list[tuple[str, str, str]], download: Callable[[Path], Any]) -> None:
     for url, name, md5 in archives:
         if (folder / name).is_file() and not check_integrity(str(folder / name), md5):
             raise UserError(
@@ -82,12 +92,11 @@ def _fetch(folder: Path, archives: list[tuple[str, str, str]], download: Callabl
     missing = [archive for archive in archives if not (folder / archive[1]).is_file()]
     try:
         if missing:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download.", suffix=".tmp") as temporary:
-                download(Path(temporary))
-                folder.mkdir(exist_ok=True)
-                for _, name, _ in missing:
-                    (Path(temporary) / name).rename(folder / name)
+            with storage.staged_folders(folder) as (stage,):
+                download(stage)
+                for path in stage.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path)  # what was extracted: that is done again in its own place
         download(folder)  # nothing is missing now: this extracts, or finds that it was done before
     except (URLError, OSError, RuntimeError) as error:
         url, name, md5 = (missing or archives)[0]

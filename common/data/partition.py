@@ -10,7 +10,7 @@ share a sample.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -20,6 +20,7 @@ from common.data.datasets import RawData
 from common.runtime import storage
 from common.runtime.config import NonNegative, Positive, Strict, parse
 from common.runtime.errors import UserError
+from common.runtime.storage import FileRead
 
 TEST_ORDER_SEED = 2000  # of the published code, for every dataset
 LEAST = 8  # members, and test samples: two in each quarter, so that every attack has something to learn from
@@ -50,6 +51,16 @@ class PartitionFile(Strict):
     sizes: DataConfig
     permutation: list[Annotated[int, Field(ge=0)]]
     test_size: Annotated[int, Field(gt=0)]
+    checksum: str | None = None  # of everything above; older files have none
+
+    @property
+    def key(self) -> str:
+        """Names the data and who plays which part: the same order from a seed and from a file is the same partition."""
+        return storage.digest(self.model_dump(exclude={"permutation_source", "permutation_sha256", "checksum"}))
+
+    def record(self) -> dict[str, Any]:
+        """As it is written down, with its checksum."""
+        return storage.with_checksum(self.model_dump(exclude={"checksum"}))
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class Partition:
     test_order: np.ndarray
     key: str  # names the data and who plays which part
     permutation: Permutation
+    file: FileRead | None = None  # as it was read; None where it was not read from a file
 
     def roles(self, num_sample: int) -> dict[str, Role]:
         """The roles that need members and non-members, with at most ``num_sample`` of each."""
@@ -154,13 +166,22 @@ def _require_roles(members: int, test: int, *, source: str) -> None:
             )
 
 
-def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
-    """The partition of this data; UserError where it was made from other data or other sizes."""
+def read_file(path: Path) -> tuple[PartitionFile, FileRead]:
+    """What a partition.json holds; UserError where that is damaged."""
+    again, data = "make it again with `python data_partition.py`", path.read_bytes()
     try:
-        content = storage.read_json(path)
+        content = storage.parse_json(data)
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}): make it again with `python data_partition.py`") from error
+        raise UserError(f"{path}: not valid JSON ({error}): {again}") from error
     file = parse(content, PartitionFile, source=str(path))
+    if file.checksum not in (None, file.record()[storage.CHECKSUM]):
+        raise UserError(f"{path} is damaged, its checksum does not fit what it holds: {again}")
+    return file, FileRead(path, storage.bytes_sha256(data), checked=file.checksum is not None)
+
+
+def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
+    """The partition of this data; UserError where it was made from other data or other sizes, or is damaged."""
+    file, as_read = read_file(path)
     again = "make it again with `python data_partition.py`"
     if file.data_sha256 != data.fingerprint():
         raise UserError(f"{path} was made from other data than the folder holds now: {again}")
@@ -174,9 +195,9 @@ def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
         validation=reference[: sizes.validation],
         reference=reference[sizes.validation :],
         test_order=test_order(len(data.test_images)),
-        # without its source: the same order from a seed and from a file is the same partition
-        key=storage.digest(file.model_dump(exclude={"permutation_source", "permutation_sha256"})),
+        key=file.key,
         permutation=Permutation(file.dataset, permutation, file.permutation_source, file.permutation_sha256),
+        file=as_read,
     )
 
 

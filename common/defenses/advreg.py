@@ -4,7 +4,10 @@ An epoch is rounds of 26 batches of members and of non-members for the inference
 (the last round has the rest of an odd number), which makes it several times as costly as a plain epoch.
 """
 
+from typing import Literal
+
 import torch
+from pydantic import model_validator
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -12,7 +15,7 @@ from tqdm import tqdm
 from common.defenses.base import Defense, Task
 from common.models.mlp import initialise, relu_stack
 from common.runtime import rng
-from common.runtime.config import NonNegativeFloat, Positive, PositiveFloat
+from common.runtime.config import Depth, NonNegativeFloat, PositiveFloat
 from common.runtime.images import Labelled, to_float
 from common.training.classifier import TrainingConfig, adam, answer, num_batches, selection_score, shuffled_batches
 from common.training.loop import run_rounds
@@ -20,10 +23,17 @@ from common.training.loop import run_rounds
 
 class AdvRegConfig(TrainingConfig):
     alpha: NonNegativeFloat  # weight of the inference net's gain in the classifier's loss
-    inference_batches: Positive  # of the inference net, in each round
-    classifier_batches: Positive  # of the classifier, in each round
+    inference_batches: Depth  # of the inference net, in each round
+    classifier_batches: Depth  # of the classifier, in each round
     inference_learning_rate: PositiveFloat
-    first_passes: Positive  # of the inference net over the members, after one plain epoch
+    first_passes: Depth  # of the inference net over the members, after one plain epoch
+    reference: Literal["without_validation", "whole"] = "without_validation"  # that the inference net learns from
+
+    @model_validator(mode="after")
+    def _validation_stays_unseen(self) -> "AdvRegConfig":
+        if self.reference == "whole" and self.checkpoint_selection == "validation":
+            raise ValueError("reference: whole has the validation part, by which checkpoint_selection picks the epoch")
+        return self
 
 
 class InferenceNet(nn.Module):
@@ -61,6 +71,7 @@ class Trainer:
     def __init__(self, task: Task) -> None:
         self.task, self.config = task, task.config
         self.classifier = task.new_classifier(task.seed)
+        self.others = task.whole_reference if self.config.reference == "whole" else task.reference
         num_classes = answer(self.classifier, task.members.images[:1]).shape[1]  # which leaves batch norm as it is
         with rng.global_draws(task.seed, "inference net"):
             self.net = InferenceNet(num_classes).to(task.device)
@@ -104,7 +115,7 @@ class Trainer:
         tell a batch of members from a batch of others by itself. What the classifier pays is computed in training mode
         all the same: there the gradient takes account of how batch norm's statistics follow the weights.
         """
-        sides = [self._answers(part, sizes, draws) for part in (self.task.members, self.task.reference)]
+        sides = [self._answers(part, sizes, draws) for part in (self.task.members, self.others)]
         total = 0.0
         for member, other in zip(*sides, strict=True):
             loss = inference_loss(self.net, member, other)

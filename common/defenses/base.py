@@ -23,7 +23,8 @@ class Task:
     config: Any  # an instance of the defence's configuration model
     new_classifier: Callable[[int], Classifier]  # with initial weights drawn from a seed
     members: Labelled
-    reference: Labelled
+    reference: Labelled  # without the validation part
+    whole_reference: Labelled
     tuning_members: Labelled  # members whose answers the held-out protocol fits no attack to and scores none on
     selection: Labelled | None  # for choosing the epoch; None keeps the last
     undefended: Callable[[], dict[str, torch.Tensor]]  # reads the undefended classifier's weights

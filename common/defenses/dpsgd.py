@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from common.defenses.base import Defense, Task
 from common.runtime import rng
-from common.runtime.config import Positive, PositiveFloat
+from common.runtime.config import Batch, PositiveFloat
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.training.classifier import TrainingConfig, adam, num_batches, selection_score
@@ -37,7 +37,7 @@ class DPSGDConfig(TrainingConfig):
     delta: Annotated[float, Field(gt=0, lt=1)]
     target_epsilon: PositiveFloat | None  # the noise is chosen to reach this, or
     noise_multiplier: PositiveFloat | None  # given: its standard deviation over max_grad_norm
-    physical_batch: Positive  # samples whose gradients are held at once; bounds memory, changes nothing else
+    physical_batch: Batch  # samples whose gradients are held at once; bounds memory, changes nothing else
 
     @model_validator(mode="after")
     def _one_of_noise_and_epsilon(self) -> "DPSGDConfig":

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from common.defenses.base import Defense, Task, with_clear_top
 from common.defenses.memguard_engine import Compact, Place, Walk, unit
 from common.models.mlp import relu_stack
-from common.runtime import rng, storage
+from common.runtime import checkpoints, rng
 from common.runtime.config import Positive, PositiveFloat
 from common.runtime.errors import UserError
 from common.training.classifier import TrainingConfig, adam, answer, num_batches, shuffled_batches
@@ -197,7 +197,7 @@ def train(task: Task) -> None:
             "unguarded": unguarded_share(z, guess, config),
         },
     )
-    unguarded = storage.load_checkpoint(task.job.path, expect={"unguarded": float})["unguarded"]
+    unguarded = checkpoints.read(task.job.path, expect={"unguarded": float}).content["unguarded"]
     print(f"no noise is found for {unguarded:.1%} of the answers that the defence classifier learnt from: unguarded")
 
 
@@ -216,7 +216,7 @@ def wrap(classifier: nn.Module, state: dict[str, Any], config: MemGuardConfig, *
         raise UserError(f"{path}: no defence classifier: train it with `python train_defense.py --defense memguard`")
     *_, last_bias = classifier.parameters()
     guess = DefenseClassifier(len(last_bias))
-    storage.load_weights(guess, weights, path=path)
+    checkpoints.load_weights(guess, weights, path=path)
     return MemGuardOutput(classifier, guess, config, seed=seed)
 
 

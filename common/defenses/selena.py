@@ -10,15 +10,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from common.defenses.base import Defense, Task, train_on_members
-from common.runtime import distributed, rng, storage
-from common.runtime.config import Positive
+from common.runtime import checkpoints, distributed, ownership, rng
+from common.runtime.config import Depth
 from common.training.classifier import TrainingConfig, answer, train_classifier
 from common.training.jobs import Job, is_done
 
 
 class SelenaConfig(TrainingConfig):
-    teachers: Positive  # K
-    left_out: Positive  # L, the teachers that never see a given member
+    teachers: Depth  # K
+    left_out: Depth  # L, the teachers that never see a given member
     soft_labels: Literal["probabilities", "logits"]  # what is averaged over them; logits as in the published code
 
     @model_validator(mode="after")
@@ -61,11 +61,12 @@ def teacher_job(task: Task, index: int) -> Job:
 def train_teacher(task: Task, index: int, unseen: torch.Tensor) -> None:
     """Train teacher ``index`` on the members for which ``unseen`` (bool [members]) is false, if it is not there yet."""
     job = teacher_job(task, index)
-    if is_done(job):
-        return
-    share = task.members[~unseen.to(task.device)]
-    seed = rng.derive_seed(task.seed, "teacher", index)
-    train_classifier(job, task.new_classifier(seed), share, task.config, selection=task.selection, seed=seed)
+    with ownership.locked(job.path):
+        if is_done(job):
+            return
+        share = task.members[~unseen.to(task.device)]
+        seed = rng.derive_seed(task.seed, "teacher", index)
+        train_classifier(job, task.new_classifier(seed), share, task.config, selection=task.selection, seed=seed)
 
 
 def distillation_targets(task: Task, unseen: torch.Tensor) -> torch.Tensor:
@@ -78,8 +79,8 @@ def _teachers(task: Task) -> Iterator[nn.Module]:
     teacher = task.new_classifier(task.seed)
     for index in range(task.config.teachers):
         path = teacher_job(task, index).path
-        state = storage.load_checkpoint(path, expect={"state_dict": dict})
-        storage.load_weights(teacher.network, state["state_dict"], path=path)
+        weights = checkpoints.read(path, expect={"state_dict": dict}).content["state_dict"]
+        checkpoints.load_weights(teacher.network, weights, path=path)
         yield teacher
 
 

@@ -47,7 +47,8 @@ def complete(
     waiting = (~settled(known, until)).nonzero()[:, 0].tolist()
     tick(len(known) - len(waiting))
     while waiting:
-        rows, places = _next_draws(drawn, waiting, count=known.count, room=size.room(len(waiting)))
+        room = size.room([drawn[row] for row in waiting])
+        rows, places = _next_draws(drawn, waiting, count=known.count, room=room)
         new = reconstruct(rows, places)
         logits[rows, places] = new
         phis[rows, places] = phi(new)

@@ -5,7 +5,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from common.runtime.errors import UserError
+
 Answers = Literal["logits", "probabilities"]
+
+
+class Refused(UserError):
+    """Images or answers that the fence does not take; a ValueError."""
 
 
 def images_in(x: Any, *, classifier: Any, shape: tuple[int, ...] | None) -> torch.Tensor:
@@ -13,15 +19,15 @@ def images_in(x: Any, *, classifier: Any, shape: tuple[int, ...] | None) -> torc
 
     shape:  [C, H, W] of the diffusion model's images, where it is known
 
-    Raises ValueError saying what was found instead.
+    Raises Refused saying what was found instead.
     """
     if not isinstance(x, torch.Tensor) or x.ndim != 4 or len(x) == 0 or not x.is_floating_point():
         found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
-        raise ValueError(f"expected float images [B, C, H, W] with B >= 1, found {found}")
+        raise Refused(f"expected float images [B, C, H, W] with B >= 1, found {found}")
     if shape is not None and tuple(x.shape[1:]) != tuple(shape):
-        raise ValueError(f"the diffusion model is for images {list(shape)}, found images {list(x.shape[1:])}")
+        raise Refused(f"the diffusion model is for images {list(shape)}, found images {list(x.shape[1:])}")
     if not (x.min() >= 0 and x.max() <= 1):  # written so that NaN fails too
-        raise ValueError("expected images in [0, 1], without normalisation: that is the classifier's first layer")
+        raise Refused("expected images in [0, 1], without normalisation: that is the classifier's first layer")
     return x.to(torch.float64 if type_of(classifier) == torch.float64 else torch.float32)
 
 
@@ -37,30 +43,30 @@ def logits_of(answer: Any, *, count: int, answers: Answers, first: bool) -> torc
     answers:  what the classifier is said to answer; of probabilities the logarithm is taken
     first:    the classifier has answered nothing else so far, so logits that look like probabilities are refused
 
-    Raises ValueError saying what was found instead, and what to do.
+    Raises Refused saying what was found instead, and what to do.
     """
     if not isinstance(answer, torch.Tensor):
-        raise ValueError(
+        raise Refused(
             f"the classifier answered a {type(answer).__name__}, expected a tensor of logits [{count}, K]: wrap it in "
             "a function that takes the logits out, such as lambda x: model(x)[0] or lambda x: model(x).logits"
         )
     if not answer.is_floating_point():
-        raise ValueError(f"the classifier answered {answer.dtype}, expected floating logits [{count}, K]")
+        raise Refused(f"the classifier answered {answer.dtype}, expected floating logits [{count}, K]")
     if answer.ndim != 2 or len(answer) != count or answer.shape[1] < 2:
-        raise ValueError(
+        raise Refused(
             f"the classifier answered {tuple(answer.shape)}, expected logits [{count}, K] with K at least 2; a single "
             "logit z of two classes is torch.cat([torch.zeros_like(z), z], dim=1)"
         )
     logits = answer.cpu()
     logits = logits.float() if logits.dtype.itemsize < 4 else logits  # half precision has no business in phi
     if not torch.isfinite(logits).all():
-        raise ValueError("the classifier answered NaN or infinite logits: there is no label to keep")
+        raise Refused("the classifier answered NaN or infinite logits: there is no label to keep")
     if answers == "probabilities":
         if not look_like_probabilities(logits, answer.dtype):
-            raise ValueError('answers="probabilities", but a row of the answer does not sum to 1 or is negative')
+            raise Refused('answers="probabilities", but a row of the answer does not sum to 1 or is negative')
         return logits.clamp(min=torch.finfo(logits.dtype).tiny).log()
     if first and look_like_probabilities(logits, answer.dtype):
-        raise ValueError(
+        raise Refused(
             "the classifier answered probabilities (every row sums to 1 and none is negative), expected logits: leave "
             'the softmax away, or say answers="probabilities"'
         )

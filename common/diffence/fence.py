@@ -1,9 +1,10 @@
 """The fence: an nn.Module round any classifier of images in [0, 1]."""
 
 from collections.abc import Callable
-from typing import get_args
+from typing import Annotated, get_args
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from common.diffence.candidates import NOTHING, blank, complete
@@ -13,26 +14,27 @@ from common.diffence.rule import EVERYWHERE, Candidates, Interval, check_interva
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import last_step
 from common.runtime import rng
-from common.runtime.config import Positive, Strict
-from common.runtime.device import PassSize, move, pass_size
+from common.runtime.config import Batch, Positive, Strict
+from common.runtime.device import PassSize, move, pass_size, query_size
 from common.runtime.modes import Noising, ScenarioSetting
 
 
 class DiffenceConfig(Strict):
     """configs/diffence.yaml"""
 
-    num_candidates: Positive  # N
+    num_candidates: Annotated[int, Field(gt=0, le=10_000)]  # N
     step: Positive  # T of the paper: how far to noise
     scenario: ScenarioSetting  # what the defender knows: 1, members and non-members; 2, members; 3, neither
     noising: Noising  # see schedule.published_noise for what the published code does
-    group_size: Positive  # samples purified and saved together
+    group_size: Batch  # samples purified and saved together
 
 
 class Diffence(nn.Module):
     """A classifier of images in [0, 1] behind the fence: forward(x [B, C, H, W]) -> logits [B, K].
 
     The argmax is the classifier's own for every input. The answer to an image depends on the image and the seed
-    alone (on a GPU but for rounding), so asking again gives an attacker nothing. Keep the seed secret in a deployment.
+    alone, but for rounding (a network rounds differently for other numbers of images at once), so asking again gives
+    an attacker nothing. Keep the seed secret in a deployment.
 
     classifier:      images [B, C, H, W] in [0, 1] -> logits [B, K]; any module or function
     denoiser:        the diffusion model with its schedule
@@ -41,7 +43,9 @@ class Diffence(nn.Module):
     step:            T, the diffusion step to which images are noised
     noising:         "ddpm", or "published" for what the published code does (see ``Denoiser.purify``)
     answers:         what the classifier answers: "logits", or "probabilities", of which the logarithm is taken
-    batch_size:      images per pass of the diffusion model, smaller ones being filled up; the default suits the device
+    batch_size:      images per pass of the diffusion model, smaller ones being filled up, so that on a CPU an answer
+                     has the same bits in any company; the default is what suits the device best: few at a time
+                     where few are asked, so that one query takes little longer than the passes it needs
     """
 
     def __init__(
@@ -80,14 +84,13 @@ class Diffence(nn.Module):
         self.batch_size = batch_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        candidates = self.draw(x, until=self.interval)
+        candidates = self._draw(x, query_size, until=self.interval)
         return take(candidates, select(candidates, self.interval)).to(x.device)
 
     def candidates(self, x: torch.Tensor) -> Candidates:
         """All candidates of images [B, C, H, W] in [0, 1], on the CPU."""
         return self.draw(x, until=None)
 
-    @torch.no_grad()
     def draw(
         self,
         x: torch.Tensor,
@@ -109,12 +112,22 @@ class Diffence(nn.Module):
 
         Raises ValueError where x is not such images, or the classifier's answers are no finite logits.
         """
+        return self._draw(x, pass_size, until=until, known=known, tick=tick)
+
+    @torch.no_grad()
+    def _draw(
+        self,
+        x: torch.Tensor,
+        size_on: Callable[..., PassSize],
+        *,
+        until: Interval | None,
+        known: Candidates | None = None,
+        tick: Callable[[int], object] = lambda count: None,
+    ) -> Candidates:
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
         size = (
-            PassSize(self.batch_size, self.batch_size)
-            if self.batch_size
-            else pass_size(x.device, pixels=x[0, 0].numel())
+            PassSize(self.batch_size, self.batch_size) if self.batch_size else size_on(x.device, pixels=x[0, 0].numel())
         )
         keys = [rng.sample_key(image) for image in x]
         return complete(

@@ -13,12 +13,12 @@ from typing import Annotated
 import torch
 from pydantic import Field, model_validator
 
-from common.runtime.config import Positive, Strict
+from common.runtime.config import Strict
 from common.runtime.modes import Noising
 
 
 class ScheduleConfig(Strict):
-    T: Positive
+    T: Annotated[int, Field(gt=0, le=100_000)]
     beta_1: Annotated[float, Field(gt=0, lt=1)]
     beta_T: Annotated[float, Field(gt=0, lt=1)]
 

@@ -14,7 +14,7 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar, q_sample
 from common.models.unet import UNet, UNetConfig
 from common.runtime import distributed, rng
-from common.runtime.config import Fraction, NonNegative, Positive, PositiveFloat, Strict
+from common.runtime.config import Batch, Fraction, NonNegative, Positive, PositiveFloat, Strict
 from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
@@ -25,7 +25,7 @@ from common.training.loop import run_rounds
 class DDPMTraining(Strict):
     total_steps: Positive
     steps_per_round: Positive  # between two saved states
-    batch_size: Positive
+    batch_size: Batch
     learning_rate: PositiveFloat
     warmup_steps: NonNegative
     ema_decay: Fraction

@@ -3,12 +3,13 @@
 Samples are kept in groups that are fixed by their place in a list. Processes share the groups out, and what is there of
 a group is read and not computed. Intervals, answers, attacks and statistics need no diffusion model.
 
-On disk a group is one float32 array [size, N + 1, K], the raw logits last and NaN where nothing was drawn.
+On disk a group is one float32 array [size, N + 1, K], the raw logits last and NaN where nothing was drawn, and after it
+a seal that ties it to its bank and its place there.
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from common.diffence import Candidates, Diffence, Interval
 from common.diffence.candidates import NOTHING, blank, settled
-from common.runtime import distributed, progress, storage
+from common.runtime import distributed, ownership, progress, storage
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 
@@ -69,19 +70,13 @@ class Bank:
         share = groups[distributed.share()]
         total = sum(len(group.rows) for group in share)
         shown = distributed.is_first()
-        with self._alone(), progress.bar(total=total, unit="sample", desc=desc, shown=shown) as bar:
+        bar_of = progress.bar(total=total, unit="sample", desc=desc, shown=shown)
+        with ownership.owned(self.folder), bar_of as bar:
             own = {group.path: self._fill(group, until, bar) for group in share}
             distributed.barrier()
         return Candidates.cat(
             own[group.path] if group.path in own else self._read_back(group, until) for group in groups
         )
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Within the block no other evaluation writes to the bank; it waits for its turn."""
-        with storage.locked(self.folder / "lock") if distributed.is_first() else nullcontext():
-            distributed.barrier()  # until the first process has the bank for all
-            yield
 
     def _groups(self, part: Part) -> Iterator[_Group]:
         """The groups of a list that hold the wanted ones, with their images."""
@@ -114,15 +109,18 @@ class Bank:
         return found
 
     def _read(self, group: _Group) -> Candidates:
-        """What a group's file holds; nothing where it is missing or not what it should be."""
+        """What a group's file holds; nothing where it is missing, or is not what was written in this place."""
         shape = (group.size, self.fence.num_candidates + 1, self.num_classes)
+        nothing = blank(group.size, count=self.fence.num_candidates, num_classes=self.num_classes)
         try:
-            with group.path.open("rb") as file:
-                stored = np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError, MemoryError):
-            stored = None
-        if stored is None or stored.shape != shape or stored.dtype != np.float32 or not _is_drawn_in_order(stored):
-            return blank(group.size, count=self.fence.num_candidates, num_classes=self.num_classes)
+            stored = storage.read_array(group.path, most=4 * math.prod(shape) + 1024)
+            if stored.shape != shape or stored.dtype != np.float32 or not _is_drawn_in_order(stored):
+                raise ValueError("it has another shape or holes")
+        except FileNotFoundError:
+            return nothing
+        except (ValueError, EOFError, OSError) as error:
+            print(f"{group.path} is drawn anew: {error}", file=sys.stderr)
+            return nothing
         return _decoded(stored)
 
 

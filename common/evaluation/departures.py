@@ -1,11 +1,13 @@
 """What each departure of the published code from good practice is worth, one at a time, from the same candidates.
 
 The start is the held-out protocol with DDPM's noising; each row switches one thing to its published form. All rows
-take the best of the attacks that the published evaluation has, so that none differs by the choice of attacks.
+take the best of the published evaluation's attacks and correctness, but for those that leave correctness out as it
+does, so that none else differs by the choice of attacks.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from common.attacks import ATTACKS
 from common.evaluation.answers import FencedPopulation
@@ -17,12 +19,13 @@ from common.runtime import distributed
 from common.runtime.modes import Noising
 
 EPOCH = "trained attack's epoch by its test AUC"
-START = replace(HELD_OUT, published_attacks=True)
+START = replace(HELD_OUT, published_attacks=True, with_correctness=True)
 DEPARTURES: dict[str, tuple[Protocol, Noising]] = {
     "forward noising": (START, "published"),
     "interval tuned on the scored samples": (replace(START, tuning=START.test), "ddpm"),
     "threshold in hindsight": (replace(START, hindsight_threshold=True), "ddpm"),
     EPOCH: (replace(START, epoch_by_test_auc=True), "ddpm"),
+    "correctness left out": (replace(START, with_correctness=False), "ddpm"),
     "fitting and test sets merged": (replace(START, merged_sets=True), "ddpm"),
     "all, on the published sets": (PUBLISHED, "published"),
 }
@@ -30,14 +33,22 @@ DEPARTURES: dict[str, tuple[Protocol, Noising]] = {
 
 @dataclass(frozen=True)
 class Departures:
+    """``model`` holds the settings that the defence was trained with."""
+
     dataset: str
     settings: Settings
+    model: Mapping[str, Any]
     start: Pair
     departed: Mapping[str, Pair]  # by departure
 
 
 def measure(
-    fenced: Mapping[Noising, FencedPopulation], settings: Settings, *, dataset: str, seed: int
+    fenced: Mapping[Noising, FencedPopulation],
+    settings: Settings,
+    *,
+    model: Mapping[str, Any],
+    dataset: str,
+    seed: int,
 ) -> Departures | None:
     """Evaluate the start and every departure; the settings' own noising and protocols are not asked.
 
@@ -57,7 +68,7 @@ def measure(
     if not distributed.is_first():
         return None
     start, *others = (judge(each, settings.evaluation, seed=seed) for each in drawn)
-    return Departures(dataset, settings, start, dict(zip(DEPARTURES, others, strict=True)))
+    return Departures(dataset, settings, model, start, dict(zip(DEPARTURES, others, strict=True)))
 
 
 def changes(start: Verdict, departed: Verdict) -> tuple[Difference, Difference]:

@@ -31,7 +31,7 @@ class EvaluationConfig(Strict):
     """configs/evaluation.yaml"""
 
     num_sample: Positive  # at most so many members, and as many non-members, in each role
-    bootstrap: Annotated[int, Field(ge=100)]  # resamples behind each 95 % interval
+    bootstrap: Annotated[Positive, Field(ge=100)]  # resamples behind each 95 % interval
     nn_attack: NNAttackConfig
 
 
@@ -44,6 +44,7 @@ class Protocol:
     test:                 … the attacks are judged on
     accuracy_on:          … train and test accuracy are reported on
     published_attacks:    only the attacks that the published evaluation has
+    with_correctness:     and correctness, which it leaves out and which no fence that keeps labels lowers
     merged_sets:          threshold attacks are judged on fitting and test role together
     hindsight_threshold:  the threshold is the best for the samples that accuracy is measured on
     epoch_by_test_auc:    an attack that is trained keeps the epoch that is the best for the samples it is judged on
@@ -56,6 +57,7 @@ class Protocol:
     test: str = "final_test"
     accuracy_on: str = "final_test"
     published_attacks: bool = False
+    with_correctness: bool = False
     merged_sets: bool = False
     hindsight_threshold: bool = False
     epoch_by_test_auc: bool = False
@@ -68,7 +70,10 @@ class Protocol:
 
     @property
     def attacks(self) -> list[Attack]:
-        return [attack for attack in ATTACKS.values() if attack.published or not self.published_attacks]
+        if not self.published_attacks:
+            return list(ATTACKS.values())
+        beside = ("correctness",) if self.with_correctness else ()
+        return [attack for name, attack in ATTACKS.items() if attack.published or name in beside]
 
 
 HELD_OUT = Protocol("held_out")

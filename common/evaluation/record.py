@@ -5,15 +5,23 @@ report.json, schema 1. Keys may be added, never renamed; what was added later ha
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from common.runtime.config import NonNegative, NonNegativeFloat, Strict
 from common.runtime.subject import Subject
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Ends = Annotated[list[Finite], Field(min_length=2, max_length=2)]
-Shares = Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+def _rising(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError("its ends are the wrong way round")
+    return ends
+
+
+Ends = Annotated[list[Finite], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
 class Record(Strict):
@@ -88,12 +96,21 @@ class UnderProtocol(Record):
     reconstructions_per_query: NonNegativeFloat | None = None
     reduction: Reductions | None = None  # with Diffence only
 
+    @model_validator(mode="after")
+    def _best_is_the_best(self) -> "UnderProtocol":
+        rows = self.attacks.values()
+        if self.best.auc < max(row.auc for row in rows):
+            raise ValueError("best.auc is less than that of one of its attacks")
+        if self.best.balanced_accuracy < max(row.balanced_accuracy or 0.0 for row in rows):
+            raise ValueError("best.balanced_accuracy is less than that of one of its attacks")
+        return self
+
 
 class Privacy(Record):
     """What DP-SGD spent on the classifier."""
 
     epsilon: NonNegativeFloat
-    delta: Share
+    delta: Annotated[float, Field(gt=0, lt=1)]
     noise_multiplier: NonNegativeFloat
     max_grad_norm: NonNegativeFloat
 
@@ -135,6 +152,17 @@ class Report(Record):
     versions: Annotated[dict[str, str], Field(default_factory=dict)]
     inputs: Annotated[dict[str, str], Field(default_factory=dict)]  # file -> sha256
     seconds: NonNegativeFloat | None = None
+    evaluation: str | None = None  # names the evaluation: the reports with and without Diffence have the same
+
+    @model_validator(mode="after")
+    def _says_the_same_twice(self) -> "Report":
+        main = self.protocols[self.main]
+        for name in ("interval", "accuracy", "label_agreement", "raw_answer_rate", "reconstructions_per_query"):
+            if getattr(main, name) is not None and getattr(main, name) != getattr(self, name):
+                raise ValueError(f"{name} is another than that of protocol {self.main}")
+        if self.privacy is not None and (self.diffence or self.defense != "dpsgd"):
+            raise ValueError("a privacy guarantee that is none: only DP-SGD without Diffence has one")
+        return self
 
     @property
     def subject(self) -> Subject:

@@ -47,13 +47,15 @@ class Circumstances:
     """What a report says of an evaluation beside its numbers.
 
     privacy:     what DP-SGD spent on the classifier
-    inputs:      file -> sha256
+    unchecked:   lines that name files which carry no checksum
+    inputs:      file -> sha256 of the bytes that were read
     """
 
     dataset: str
     seed: int
     privacy: Privacy | None
     membership: Membership
+    unchecked: Sequence[str]
     inputs: dict[str, str]
     seconds: float
 
@@ -97,7 +99,7 @@ def report(evaluation: Evaluation, settings: Settings, about: Circumstances, *, 
             published=permutation.published,
             trained_with_it=membership.trained_with_it,
         ),
-        notes=membership.lines,
+        notes=[*membership.lines, *about.unchecked],
         config={"diffence": settings.fence.model_dump(), "evaluation": settings.evaluation.model_dump()},
         seed=about.seed,
         versions=_versions(),

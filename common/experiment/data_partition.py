@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from common.data import membership, partition
+from common.data.partition import PartitionFile
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item
-from common.runtime import storage
+from common.runtime import checkpoints, ownership, storage
+from common.runtime.errors import UserError
+from common.runtime.paths import DatasetFolder
 
 READS = ("data", "evaluation")  # YAML files
 
@@ -17,8 +20,11 @@ def plan(experiment: Experiment) -> list[Item]:
     return [Item(experiment.folder.shown(path), "there, written anew" if path.is_file() else "not there")]
 
 
-def make(experiment: Experiment, *, permutation: Path | None) -> None:
-    """Write the partition, by the permutation of a file, or by that in the dataset folder, or by the seed; print it."""
+def make(experiment: Experiment, *, permutation: Path | None, replace: bool = False) -> None:
+    """Write the partition, by the permutation of a file, or by that in the dataset folder, or by the seed; print it.
+
+    Raises UserError where that would replace another partition which models here were trained on, unless ``replace``.
+    """
     folder = experiment.folder
     num_sample = experiment.evaluation_config.num_sample
     in_place = folder.permutation if folder.permutation.is_file() else None
@@ -29,8 +35,40 @@ def make(experiment: Experiment, *, permutation: Path | None) -> None:
         seed=experiment.seed,
         permutation=permutation or in_place,
     )
-    storage.write_json(folder.partition, content.model_dump())
+    with ownership.locked(folder.partition):
+        if not replace:
+            _require_unused(folder, content)
+        storage.write_json(folder.partition, content.record())
     print(f"{folder.shown(folder.partition)}: data sha256 {content.data_sha256[:16]}…")
     print(membership.verdict(experiment.partition) + "\n")
     classes = experiment.spec.num_classes
     print(partition.table(experiment.partition, experiment.data, num_sample=num_sample, num_classes=classes))
+
+
+def _require_unused(folder: DatasetFolder, new: PartitionFile) -> None:
+    """Raise UserError where models were trained on the partition that is there, and the new one is another."""
+    if not folder.partition.is_file():
+        return
+    try:
+        old = partition.read_file(folder.partition)[0].key
+    except UserError:
+        old = None  # damaged: models trained on anything but the new one may be of it
+    if old == new.key:
+        return
+    trained = {path: key for path in folder.trained() if (key := _trained_on(path)) is not None}
+    lost = [folder.shown(path) for path, key in trained.items() if key == old or (old is None and key != new.key)]
+    if lost:
+        raise UserError(
+            f"{folder.shown(folder.partition)} is the partition that {', '.join(lost[:4])}"
+            f"{f' and {len(lost) - 4} more' if len(lost) > 4 else ''} were trained on, and the new one is another: "
+            "with it their members would no longer be known. Add --replace to replace it all the same"
+        )
+
+
+def _trained_on(path: Path) -> str | None:
+    """The key of the partition that a checkpoint says it was trained on; None where it says nothing."""
+    try:
+        made_from = checkpoints.read(path, expect={}).content.get("made_from")
+    except UserError:
+        return None
+    return made_from.get("partition") if isinstance(made_from, dict) else None

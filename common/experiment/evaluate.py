@@ -1,30 +1,50 @@
 """Attack a trained classifier of a dataset, alone and behind its fence, and report both."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import torch
 
 from common.data import membership
+from common.diffence.door import Refused
+from common.diffusion.denoiser import Denoiser
 from common.evaluation import departures
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
 from common.evaluation.protocols import Protocol
 from common.evaluation.run import Circumstances, Settings, evaluate, report
 from common.experiment.experiment import Experiment
-from common.experiment.fence import build_fence, diffusion_files, require_diffusion_model
+from common.experiment.fence import build_fence, load_denoiser, require_diffusion_model
 from common.experiment.plan import Item
 from common.experiment.subjects import Defended, load_classifier
 from common.reports import departures as departures_report
 from common.reports import write
-from common.runtime import storage
+from common.runtime import distributed, ownership, storage
+from common.runtime.errors import UserError
 from common.runtime.modes import Noising, TableStyle
+from common.runtime.storage import FileRead
 from common.runtime.subject import Subject
 
 READS = ("data", "classifier", "diffence", "evaluation")  # YAML files
 BANK_FORMAT = 3  # raised when the same inputs come to give other logits, so that no older bank is taken for a new one
+
+
+@dataclass(frozen=True)
+class Models:
+    """What an evaluation works with, and the files that it was read from."""
+
+    defended: Defended
+    denoiser: Denoiser
+    files: list[FileRead]  # of both
+    partition: FileRead
+
+    @property
+    def read(self) -> list[FileRead]:
+        return [*self.files, self.partition]
 
 
 def settings_for(experiment: Experiment, subject: Subject, protocols: Sequence[Protocol]) -> Settings:
@@ -59,34 +79,55 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
     """Evaluate and write both result folders; the table. Of several processes the first does, the others get None."""
     start = time.monotonic()
     require_inputs(experiment, settings.subject)
-    defended = load_classifier(experiment, settings.subject)
-    found = evaluate(fenced_population(experiment, settings, defended), settings, seed=experiment.seed)
-    if found is None:
-        return None
-    files = [*_model_files(experiment, settings.subject), experiment.folder.partition]
-    about = Circumstances(
-        dataset=experiment.folder.name,
-        seed=experiment.seed,
-        privacy=defended.privacy,
-        membership=membership.membership(experiment.partition, trained_on=defended.partition),
-        inputs={experiment.folder.shown(file): storage.file_sha256(file) for file in files},
-        seconds=round(time.monotonic() - start, 1),
-    )
-    without, fenced = (report(found, settings, about, fenced=fenced) for fenced in (False, True))
-    return write.write(experiment.folder, found, without, fenced)
+    models = load_models(experiment, settings)
+    targets = [experiment.folder.results(settings.subject, diffence=fenced) for fenced in (False, True)]
+    with ownership.owned(targets[0]), ownership.owned(targets[1]):
+        with _naming(experiment, models):
+            found = evaluate(fenced_population(experiment, settings, models), settings, seed=experiment.seed)
+        if found is None:
+            return None
+        about = Circumstances(
+            dataset=experiment.folder.name,
+            seed=experiment.seed,
+            privacy=models.defended.privacy,
+            membership=membership.membership(experiment.partition, trained_on=models.defended.partition),
+            unchecked=unchecked(experiment, models),
+            inputs={experiment.folder.shown(file.path): file.sha256 for file in models.read},
+            seconds=round(time.monotonic() - start, 1),
+        )
+        without, fenced = (report(found, settings, about, fenced=fenced) for fenced in (False, True))
+        return write.write(experiment.folder, found, without, fenced)
 
 
 def measure_departures(experiment: Experiment, settings: Settings, *, style: TableStyle) -> str | None:
     """The table of what each departure of the published code is worth; None in all processes but the first."""
     require_inputs(experiment, settings.subject)
-    defended = load_classifier(experiment, settings.subject)
-    fenced = {}
+    models, fenced = load_models(experiment, settings), {}
+    for line in unchecked(experiment, models):
+        distributed.say(line)
     for noising in get_args(Noising):
         fence = settings.fence.model_copy(update={"noising": noising})
         of_noising = Settings(settings.subject, fence, settings.evaluation, settings.protocols)
-        fenced[noising] = fenced_population(experiment, of_noising, defended)
-    measured = departures.measure(fenced, settings, dataset=experiment.folder.name, seed=experiment.seed)
+        fenced[noising] = fenced_population(experiment, of_noising, models)
+    with _naming(experiment, models):
+        measured = departures.measure(
+            fenced,
+            settings,
+            model=models.defended.settings,
+            dataset=experiment.folder.name,
+            seed=experiment.seed,
+        )
     return None if measured is None else departures_report.table(measured, style=style)
+
+
+@contextmanager
+def _naming(experiment: Experiment, models: Models) -> Iterator[None]:
+    """Names the files behind answers that no fence can work with, such as those of weights that overflow."""
+    try:
+        yield
+    except Refused as error:
+        classifier, diffusion = (experiment.folder.shown(file.path) for file in models.files[:2])
+        raise UserError(f"{classifier}, or {diffusion} before it: {error}") from error
 
 
 def require_inputs(experiment: Experiment, subject: Subject) -> None:
@@ -98,15 +139,30 @@ def require_inputs(experiment: Experiment, subject: Subject) -> None:
     membership.require_in_use(folder.permutation, experiment.partition)
 
 
-def fenced_population(experiment: Experiment, settings: Settings, defended: Defended) -> FencedPopulation:
+def load_models(experiment: Experiment, settings: Settings) -> Models:
+    """The classifier and the diffusion model, each read once."""
+    defended = load_classifier(experiment, settings.subject)
+    denoiser, files = load_denoiser(experiment)
+    partition = experiment.partition.file
+    assert partition is not None
+    return Models(defended, denoiser, [defended.file, *files], partition)
+
+
+def unchecked(experiment: Experiment, models: Models) -> list[str]:
+    """A line that names the files which carry no checksum, where there are any."""
+    names = [experiment.folder.shown(file.path) for file in models.read if file.checked is False]
+    return [f"unchecked, since it carries no checksum: {', '.join(names)}"] if names else []
+
+
+def fenced_population(experiment: Experiment, settings: Settings, models: Models) -> FencedPopulation:
     """The dataset behind this classifier's fence; its bank has a folder named by everything its logits depend on."""
     subject, compute = settings.subject, experiment.compute["diffusion"]
     key = {
         "format": BANK_FORMAT,
-        "files": [storage.file_sha256(file) for file in _model_files(experiment, subject)],
+        "files": [file.sha256 for file in models.files],
         "partition": experiment.partition.key,
         "classifier": experiment.classifier_config.model_dump()[subject.model],
-        "defense": defended.settings,
+        "defense": models.defended.settings,
         "fence": settings.fence.model_dump(exclude={"scenario"}),
         "seed": experiment.seed,
         "device": compute.device.type,
@@ -115,14 +171,10 @@ def fenced_population(experiment: Experiment, settings: Settings, defended: Defe
         "torch": torch.__version__,
     }
     bank = Bank(
-        build_fence(experiment, defended.classifier, settings.fence),
+        build_fence(experiment, models.defended.classifier, models.denoiser, settings.fence),
         experiment.folder.banks / storage.digest(key),
         settings.fence.group_size,
         experiment.spec.num_classes,
         compute.device,
     )
     return FencedPopulation(experiment.population, bank)
-
-
-def _model_files(experiment: Experiment, subject: Subject) -> list[Path]:
-    return [experiment.folder.classifier(subject), *diffusion_files(experiment)]

@@ -9,7 +9,7 @@ from common.experiment.fence import load_denoiser
 from common.experiment.plan import Item
 from common.experiment.subjects import load_classifier
 from common.formats import published
-from common.runtime import storage
+from common.runtime import checkpoints, ownership, storage
 from common.runtime.errors import UserError
 from common.runtime.paths import DatasetFolder
 from common.runtime.subject import Subject
@@ -36,18 +36,19 @@ def export(experiment: Experiment, subject: Subject, out: Path | None) -> None:
     load_classifier(experiment, subject)
     load_denoiser(experiment)
     classifier = folder.classifier(subject)
-    state = storage.load_checkpoint(classifier, expect={"state_dict": dict})
+    state = checkpoints.read(classifier, expect={"state_dict": dict}).content
     # what the published format has no place for (MemGuard's defence classifier, the settings) stays under its own key
     state["state_dict"] = published.published_form(state["state_dict"], source=str(classifier))
     files = {
-        there.classifier(subject): storage.checkpoint_bytes(state),
+        there.classifier(subject): checkpoints.to_bytes(state),
         there.ddpm: folder.ddpm.read_bytes(),
         there.ddpm_flags: folder.ddpm_flags.read_bytes(),
         there.root / folder.permutation.name: permutations.pickled(experiment.partition.permutation.order),
     }
-    others = [path for path, data in files.items() if path.is_file() and path.read_bytes() != data]
-    if others:
-        raise UserError(f"{others[0]} is there already and is another file: move it away, or give another --out")
-    for path, data in files.items():
-        storage.write_bytes(path, data)
-        print(f"exported: {path}")
+    with ownership.locked(there.root):
+        others = [path for path, data in files.items() if path.is_file() and path.read_bytes() != data]
+        if others:
+            raise UserError(f"{others[0]} is there already and is another file: move it away, or give another --out")
+        for path, data in files.items():
+            storage.write_bytes(path, data)
+            print(f"exported: {path}")

@@ -18,6 +18,7 @@ from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.modes import Precision, Scenario
 from common.runtime.paths import DatasetFolder
+from common.runtime.storage import FileRead
 
 
 def diffusion_files(experiment: Experiment) -> list[Path]:
@@ -38,8 +39,8 @@ def require_diffusion_model(experiment: Experiment) -> None:
             )
 
 
-def load_denoiser(experiment: Experiment) -> Denoiser:
-    """The folder's diffusion model, or the one that the experiment was given instead."""
+def load_denoiser(experiment: Experiment) -> tuple[Denoiser, list[FileRead]]:
+    """The folder's diffusion model, or the one that the experiment was given instead, and its files as read."""
     path, spec = experiment.diffusion or experiment.folder.ddpm, experiment.spec
     given: dict[str, Any] = {
         "channels": spec.channels,
@@ -52,13 +53,13 @@ def load_denoiser(experiment: Experiment) -> Denoiser:
 
 
 def build_fence(
-    experiment: Experiment, classifier: Callable[[torch.Tensor], torch.Tensor], fence: DiffenceConfig
+    experiment: Experiment,
+    classifier: Callable[[torch.Tensor], torch.Tensor],
+    denoiser: Denoiser,
+    fence: DiffenceConfig,
 ) -> Diffence:
-    """The classifier behind this dataset's diffusion model, with no interval yet."""
-    denoiser = load_denoiser(experiment)
-    last = last_step(denoiser.num_steps, fence.noising)
-    if fence.step > last:
-        raise UserError(f"step {fence.step} (-T): the last one of the diffusion model is {last}")
+    """The classifier behind a diffusion model, with no interval yet."""
+    require_step(fence, num_steps=denoiser.num_steps)
     return Diffence(
         classifier,
         denoiser,
@@ -67,6 +68,13 @@ def build_fence(
         noising=fence.noising,
         seed=experiment.seed,
     )
+
+
+def require_step(fence: DiffenceConfig, *, num_steps: int) -> None:
+    """Raise UserError where the diffusion model has no step to which the fence noises."""
+    last = last_step(num_steps, fence.noising)
+    if fence.step > last:
+        raise UserError(f"step {fence.step} (-T, configs/diffence.yaml): the last one of the diffusion model is {last}")
 
 
 def fence_for(
@@ -100,7 +108,8 @@ def fence_for(
     )
     settings, num_sample = experiment.fence_config, experiment.evaluation_config.num_sample
     require_diffusion_model(experiment)
-    fenced = build_fence(experiment, classifier, settings)
+    denoiser, _ = load_denoiser(experiment)
+    fenced = build_fence(experiment, classifier, denoiser, settings)
     role = experiment.partition.roles(num_sample)[HELD_OUT.tuning]
     members, non_members = experiment.training_part(role.members), experiment.test_part(role.non_members)
     fenced.interval = tune_interval(

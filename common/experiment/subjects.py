@@ -12,8 +12,9 @@ from common.evaluation.record import Privacy
 from common.experiment.experiment import Experiment
 from common.formats import published
 from common.models.classifiers import Classifier, build_classifier
-from common.runtime import config, storage
+from common.runtime import checkpoints, config
 from common.runtime.errors import UserError
+from common.runtime.storage import FileRead
 from common.runtime.subject import Subject
 from common.training.jobs import Provenance
 
@@ -25,12 +26,14 @@ class Defended:
     settings:   of the defence
     privacy:    what DP-SGD spent
     partition:  the key of the one it was trained on; None where its file does not know it
+    file:       what it was read from, as it was read
     """
 
     classifier: nn.Module
     settings: dict[str, Any]
     privacy: Privacy | None
     partition: str | None
+    file: FileRead
 
 
 def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
@@ -40,9 +43,9 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     for a file in the published form with the published ones.
     """
     path, kind = experiment.folder.classifier(subject), DEFENSES[subject.defense]
-    state = storage.load_checkpoint(path, expect={"state_dict": dict})
+    file, state = _read(path)
+    made_from = _provenance(experiment, subject, state, path)
     classifier = _with_weights(experiment, state, path, model=subject.model)
-    made_from = _provenance(state, path)
     if kind.needs_undefended and made_from and made_from.tuning_members != experiment.tuning_members_key:
         raise UserError(
             f"{experiment.folder.shown(path)} was trained on other tuning members than there are now: "
@@ -55,17 +58,26 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
         settings = config.load(experiment.folder.config(form + subject.defense), kind.config)
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed, path=path)
     wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
-    spent = state.get("privacy")
-    privacy = None if spent is None else config.parse(spent, Privacy, source=f"{path}: privacy")
-    return Defended(wrapped, settings.model_dump(), privacy, made_from.partition if made_from else None)
+    privacy = _privacy(state, subject, path)
+    return Defended(wrapped, settings.model_dump(), privacy, made_from.partition if made_from else None, file)
 
 
-def undefended_weights(experiment: Experiment, *, model: str) -> dict[str, torch.Tensor]:
-    """The checked weights of the undefended classifier, under this project's names."""
+def undefended_weights(experiment: Experiment, *, model: str, sha256: str) -> dict[str, torch.Tensor]:
+    """The checked weights of the undefended classifier, under this project's names.
+
+    Raises UserError where its file is no longer the one of that sha256.
+    """
     path = experiment.folder.classifier(Subject(model))
-    state = storage.load_checkpoint(path, expect={"state_dict": dict})
+    file, state = _read(path)
+    if file.sha256 != sha256:
+        raise UserError(f"{path} was replaced while this command ran: run it again")
     _with_weights(experiment, state, path, model=model)
     return published.own_form(state["state_dict"], source=str(path))
+
+
+def _read(path: Path) -> tuple[FileRead, dict[str, Any]]:
+    read = checkpoints.read(path, expect={"state_dict": dict})
+    return FileRead(path, read.sha256, read.checked), read.content
 
 
 def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, *, model: str) -> Classifier:
@@ -77,10 +89,29 @@ def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, *, 
         seed=experiment.seed,
         group_norm=published.has_group_norm(weights),
     )
-    storage.load_weights(classifier.network, weights, path=path)
+    checkpoints.load_weights(classifier.network, weights, path=path)
     return classifier
 
 
-def _provenance(state: dict[str, Any], path: Path) -> Provenance | None:
-    """What the checkpoint says that it was made from; None where it says nothing."""
-    return config.parse(state["made_from"], Provenance, source=f"{path}: made_from") if "made_from" in state else None
+def _provenance(experiment: Experiment, subject: Subject, state: dict[str, Any], path: Path) -> Provenance | None:
+    """What the checkpoint says that it was made from; None where it says nothing.
+
+    Raises UserError where that is another dataset or defence than the path says.
+    """
+    if "made_from" not in state:
+        return None
+    made_from = config.parse(state["made_from"], Provenance, source=f"{path}: made_from")
+    found, wanted = (made_from.dataset, made_from.defense), (experiment.folder.name, subject.defense)
+    if found != wanted:
+        said = " of ".join(str(word) for word in reversed(found))
+        raise UserError(f"{path}: was trained as {said}, and stands where {wanted[1]} of {wanted[0]} is to be")
+    return made_from
+
+
+def _privacy(state: dict[str, Any], subject: Subject, path: Path) -> Privacy | None:
+    """What the checkpoint says that its training spent. Raises UserError where its defence has no such guarantee."""
+    if state.get("privacy") is None:
+        return None
+    if subject.defense != "dpsgd":
+        raise UserError(f"{path}: claims a privacy guarantee (privacy), which {subject.defense} does not give")
+    return config.parse(state["privacy"], Privacy, source=f"{path}: privacy")

@@ -4,8 +4,6 @@ Each step is the command a user would type, in a process of its own. The command
 so this file only orders them, keeps their logs and sums up. Under torchrun the steps are shared out.
 """
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,7 +14,7 @@ from common.defenses import DEFENSES
 from common.experiment import data_partition, train_ddpm, train_defense
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item
-from common.runtime import config, distributed
+from common.runtime import children, config, distributed, ownership
 from common.runtime.device import Compute, resolve
 from common.runtime.errors import UserError
 from common.runtime.modes import Network, Precision
@@ -143,19 +141,11 @@ def run_step(step: Step, options: Options) -> tuple[str, float]:
     command = [sys.executable, *step.command, *options.words(step)]
     shown = f"python {' '.join(command[1:])}"
     print(f"\n[{folder.name}] {shown}", flush=True)
-    log = folder.train_log(str(step))
-    log.parent.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, cwd=folder.root, env=distributed.alone(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert process.stdout is not None
-        while chunk := os.read(process.stdout.fileno(), 65536):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            file.write(chunk)
-    status = process.wait()
+    log, start = folder.train_log(str(step)), time.monotonic()
+    with ownership.locked(log):
+        log.unlink(missing_ok=True)  # not written through, where it is a link
+        with log.open("xb") as file:
+            status = children.run(command, cwd=folder.root, env=distributed.alone(), log=file)
     if status:
         print(f"failed with exit status {status}: {shown} in {folder.name}/, log {log}", flush=True)
     return ("ok" if status == 0 else f"exit {status}"), time.monotonic() - start

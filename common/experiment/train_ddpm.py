@@ -4,11 +4,11 @@ import torch
 
 from common.diffusion import training
 from common.experiment.experiment import Experiment
-from common.experiment.fence import load_denoiser
+from common.experiment.fence import load_denoiser, require_step
 from common.experiment.plan import Item, of_job
 from common.formats import flags
 from common.reports import pictures
-from common.runtime import distributed, storage
+from common.runtime import distributed, ownership, storage
 from common.runtime.images import to_float
 from common.training.jobs import Job, is_done
 
@@ -21,35 +21,41 @@ def job(experiment: Experiment) -> Job:
 
 def plan(experiment: Experiment) -> list[Item]:
     """The checkpoint; the settings are checked."""
-    training.require_possible(experiment.ddpm_config, image_size=experiment.spec.image_size)
-    _ = experiment.fence_config
+    _require_possible(experiment)
     return [of_job(job(experiment), experiment.folder)]
 
 
 def train(experiment: Experiment) -> None:
     """Train on the classifier's members, where that has not been done, and write the flags file and the pictures."""
-    folder, settings = experiment.folder, experiment.ddpm_config
-    step = experiment.fence_config.step
-    training.require_possible(settings, image_size=experiment.spec.image_size)
-    to_do = job(experiment)
+    _require_possible(experiment)
+    with ownership.owned(experiment.folder.ddpm.parent):
+        _train(experiment)
+
+
+def _require_possible(experiment: Experiment) -> None:
+    """Raise UserError where network, processes and images do not fit, or the fence asks for a step beyond the last."""
+    training.require_possible(experiment.ddpm_config, image_size=experiment.spec.image_size)
+    require_step(experiment.fence_config, num_steps=experiment.ddpm_config.schedule.T)
+
+
+def _train(experiment: Experiment) -> None:
+    folder, settings, to_do = experiment.folder, experiment.ddpm_config, job(experiment)
     done = is_done(to_do)
     distributed.barrier()  # until every process has seen what is there
     members = experiment.training_part(experiment.partition.members).images
     flags_text = flags.write(settings, image_size=experiment.spec.image_size)
     if not done:
-        folder.ddpm_flags.unlink(missing_ok=True)  # so that no checkpoint is ever read with another one's flags
         training.train(to_do, members, settings, seed=experiment.seed, compute=experiment.compute["diffusion"])
     if distributed.is_first():
         storage.write_text(folder.ddpm_flags, flags_text)
-        _show(experiment, members[:12], step=step)
+        _show(experiment, members[:12], step=experiment.fence_config.step)
 
 
 def _show(experiment: Experiment, members: torch.Tensor, *, step: int) -> None:
     """Pictures of samples and of images before noising, noised and denoised."""
     jumps, folder = experiment.ddpm_config.training.sample_steps, experiment.folder
-    samples, rows = training.show(
-        load_denoiser(experiment), to_float(members), step=step, num_jumps=jumps, seed=experiment.seed
-    )
+    denoiser, _ = load_denoiser(experiment)
+    samples, rows = training.show(denoiser, to_float(members), step=step, num_jumps=jumps, seed=experiment.seed)
     figures = {
         "samples": pictures.image_grid({"": samples[:12], " ": samples[12:]}, title=f"{folder.name}: DDPM samples"),
         "purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}"),

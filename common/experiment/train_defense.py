@@ -1,12 +1,14 @@
 """Train a dataset's classifier with a defence."""
 
+import numpy as np
+
 from common.defenses import DEFENSES
 from common.defenses.base import Defense, Task
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item, of_job
 from common.experiment.subjects import undefended_weights
 from common.models.classifiers import Classifier, build_classifier
-from common.runtime import distributed, storage
+from common.runtime import distributed, ownership, storage
 from common.runtime.errors import UserError
 from common.runtime.images import Labelled
 from common.runtime.subject import Subject
@@ -33,15 +35,19 @@ def plan(experiment: Experiment, subject: Subject, *, published: bool) -> list[I
 
 def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
     """Train a subject, where that has not been done; ``published``: with the published code's settings."""
-    defense, folder = DEFENSES[subject.defense], experiment.folder
     settings = _settings(experiment, subject, published=published)
     _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    with ownership.owned(experiment.folder.classifier(subject)):
+        _train(experiment, subject, settings)
+
+
+def _train(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> None:
+    defense, folder, part = DEFENSES[subject.defense], experiment.folder, experiment.partition
     job = _job(experiment, subject, settings)
     done = is_done(job)
     distributed.barrier()  # until every process has seen what is there
     if done:
         return
-    part = experiment.partition
 
     def new_classifier(seed: int) -> Classifier:
         return build_classifier(
@@ -60,9 +66,12 @@ def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
             new_classifier=new_classifier,
             members=experiment.training_part(part.members),
             reference=experiment.training_part(part.reference),
+            whole_reference=experiment.training_part(np.concatenate([part.validation, part.reference])),
             tuning_members=experiment.training_part(experiment.tuning_members),
             selection=_selection_part(experiment, settings.checkpoint_selection),
-            undefended=lambda: undefended_weights(experiment, model=subject.model),
+            undefended=lambda: undefended_weights(
+                experiment, model=subject.model, sha256=job.made_from.undefended or ""
+            ),
             seed=experiment.seed,
             device=experiment.device,
         )

@@ -1,15 +1,20 @@
 """The published form of a diffusion model: a checkpoint (half.pt) with its flags file (half.txt) beside it."""
 
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from common.diffusion.denoiser import Denoiser
-from common.diffusion.schedule import linear_alpha_bar
-from common.diffusion.training import require_halvings
+from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar
+from common.diffusion.training import DDPMConfig, require_halvings
 from common.formats import flags, published
-from common.models.unet import UNet
-from common.runtime import storage
+from common.models.unet import UNet, UNetConfig
+from common.runtime import checkpoints, config
 from common.runtime.device import Compute, accelerate
 from common.runtime.errors import UserError
+from common.runtime.storage import FileRead
+from common.training.jobs import Provenance
 
 
 def load_denoiser(
@@ -19,18 +24,23 @@ def load_denoiser(
     channels: int,
     image_size: int,
     compute: Compute,
-) -> Denoiser:
-    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it.
+) -> tuple[Denoiser, list[FileRead]]:
+    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it, and both as read.
 
     Raises UserError naming the file where one of them cannot be read, or where they do not belong together.
     """
-    unet_config, schedule = flags.read(flags_file, image_size=image_size)
+    unet_config, schedule, described = flags.read(flags_file, image_size=image_size)
     require_halvings(unet_config, image_size=image_size, source=str(flags_file))
-    state = storage.load_checkpoint(checkpoint, expect={"ema_model": dict})
-    weights = published.without_prefix(state["ema_model"], source=str(checkpoint))
-    unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
+    read = checkpoints.read(checkpoint, expect={"ema_model": dict})
+    _require_described(read.content, unet_config, schedule, checkpoint, flags_file)
+    weights = published.without_prefix(read.content["ema_model"], source=str(checkpoint))
     try:
-        storage.load_weights(unet, weights, path=checkpoint)
+        with torch.device("meta"):  # no memory is asked for before the weights are known to fit
+            checkpoints.load_weights(
+                UNet(unet_config, channels=channels, num_steps=schedule.T), weights, path=checkpoint
+            )
+        unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
+        checkpoints.load_weights(unet, weights, path=checkpoint)
     except UserError as error:
         raise UserError(f"{error}; the UNet is the one that {flags_file} describes") from None
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
@@ -41,4 +51,25 @@ def load_denoiser(
         )
     except ValueError as error:
         raise UserError(f"{flags_file}: no schedule with these --T, --beta_1 and --beta_T: {error}") from None
-    return denoiser.eval().requires_grad_(False)
+    files = [
+        FileRead(checkpoint, read.sha256, read.checked),
+        described,
+    ]
+    return denoiser.eval().requires_grad_(False), files
+
+
+def _require_described(
+    content: dict[str, Any], unet: UNetConfig, schedule: ScheduleConfig, checkpoint: Path, flags_file: Path
+) -> None:
+    """Raise UserError where the checkpoint says that it was trained with another network or schedule."""
+    if "made_from" not in content:
+        return
+    made_from = config.parse(content["made_from"], Provenance, source=f"{checkpoint}: made_from")
+    trained = config.parse(made_from.ddpm, DDPMConfig, source=f"{checkpoint}: made_from.ddpm")
+    for described, own in ((unet, trained.unet), (schedule, trained.schedule)):
+        for (name, value), (_, wanted) in zip(described, own, strict=True):
+            if value != wanted:
+                raise UserError(
+                    f"{flags_file} says {name} = {value}, but {checkpoint.name} was trained with {wanted}: "
+                    "the two files do not belong together"
+                )

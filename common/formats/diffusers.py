@@ -18,9 +18,10 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from common.diffusion.denoiser import Denoiser
-from common.runtime import config, storage
+from common.runtime import checkpoints, config, storage
 from common.runtime.device import Compute, accelerate
 from common.runtime.errors import UserError
+from common.runtime.storage import FileRead
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there is read
 
@@ -87,13 +88,14 @@ def load_denoiser(
     channels: int,
     image_size: int,
     compute: Compute,
-) -> Denoiser:
-    """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler.
+) -> tuple[Denoiser, list[FileRead]]:
+    """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler, and what was read.
 
     Raises UserError where the diffusers package is missing, the folder holds another kind of model, or one for images
     of another shape, or its weights do not fit.
     """
-    index, unet_file, weights, scheduler_file = files(folder)
+    index, unet_file, weights, scheduler_file = paths = files(folder)
+    before = [storage.file_sha256(path) for path in paths]
     diffusers = _package(folder)
     _read(index, _Index)
     _require_shape(unet_file, _read(unet_file, _UNet), channels=channels, image_size=image_size)
@@ -116,7 +118,10 @@ def load_denoiser(
     except Exception as error:  # whatever a damaged or hostile folder provokes
         raise UserError(f"{folder}: diffusers cannot read it: {' '.join(str(error).split())[:300]}") from error
     _require_whole(weights, unet, loading)
-    return denoiser.eval().requires_grad_(False)
+    if [storage.file_sha256(path) for path in paths] != before:
+        raise UserError(f"{folder} was changed while it was read: run the same command again")
+    read = [FileRead(path, sha256) for path, sha256 in zip(paths, before, strict=True)]
+    return denoiser.eval().requires_grad_(False), read
 
 
 def _package(folder: Path) -> ModuleType:
@@ -153,4 +158,4 @@ def _require_whole(path: Path, unet: nn.Module, loading: dict[str, Any]) -> None
         if loading[problem]:
             keys = ", ".join(map(str, list(loading[problem])[:4]))
             raise UserError(f"{path}: the weights do not fit the network in config.json: {problem} {keys}")
-    storage.require_finite(unet.state_dict(), path=path)
+    checkpoints.require_finite(unet.state_dict(), path=path)

@@ -7,8 +7,10 @@ from typing import Any
 from common.diffusion.schedule import ScheduleConfig
 from common.diffusion.training import DDPMConfig
 from common.models.unet import UNetConfig
+from common.runtime import storage
 from common.runtime.config import Positive, Strict, parse
 from common.runtime.errors import UserError
+from common.runtime.storage import FileRead
 
 _LISTS = ("ch_mult", "attn")  # flags that stand once for each value
 
@@ -38,29 +40,31 @@ def write(config: DDPMConfig, *, image_size: int) -> str:
     return "".join(f"--{name}={value}\n" for name, value in values)
 
 
-def read(path: Path, *, image_size: int) -> tuple[UNetConfig, ScheduleConfig]:
-    """UNet shape and schedule of a flags file; flags it does not know, and booleans, are ignored.
+def read(path: Path, *, image_size: int) -> tuple[UNetConfig, ScheduleConfig, FileRead]:
+    """UNet shape and schedule of a flags file, and the file as read; flags it does not know, and booleans, are ignored.
 
     Raises UserError naming the file and what is missing, contradictory, impossible, or of a network for images of
     another size.
     """
-    flags = parse(_sections(_values(path), path), _Flags, source=str(path))
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} not found: it belongs beside the diffusion checkpoint and describes its UNet"
+        ) from None
+    flags = parse(_sections(_values(data, path), path), _Flags, source=str(path))
     task = flags.task
     if task.mean_type != "epsilon":
         raise UserError(f"{path}: --mean_type={task.mean_type}: only noise-predicting (epsilon) networks can be used")
     if task.img_size != image_size:
         raise UserError(f"{path}: --img_size={task.img_size}: the dataset's images are of size {image_size}")
-    return flags.unet, flags.schedule
+    return flags.unet, flags.schedule, FileRead(path, storage.bytes_sha256(data))
 
 
-def _values(path: Path) -> dict[str, list[str]]:
+def _values(data: bytes, path: Path) -> dict[str, list[str]]:
     """All values of each flag, in order."""
     try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} not found: it belongs beside the diffusion checkpoint and describes its UNet"
-        ) from None
+        lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file ({error})") from error
     found: dict[str, list[str]] = defaultdict(list)

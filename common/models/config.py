@@ -4,35 +4,37 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from common.runtime.config import Fraction, Positive, Strict
+from common.runtime.config import Depth, Fraction, Positive, Strict, Width
 
 
 class ResNetConfig(Strict):
-    width: Positive  # channels of the first stage's 3x3 convolutions; each further stage has twice as many
-    blocks: Annotated[list[Positive], Field(min_length=1, max_length=6)]  # residual blocks per stage
+    width: Width  # channels of the first stage's 3x3 convolutions; each further stage has twice as many
+    blocks: Annotated[list[Depth], Field(min_length=1, max_length=6)]  # residual blocks per stage
 
 
 class DenseNetConfig(Strict):
-    growth_rate: Positive  # channels that each layer adds
-    init_features: Positive  # channels of the stem
-    blocks: Annotated[list[Positive], Field(min_length=1, max_length=6)]  # layers per dense block
+    growth_rate: Width  # channels that each layer adds
+    init_features: Width  # channels of the stem
+    blocks: Annotated[list[Depth], Field(min_length=1, max_length=6)]  # layers per dense block
 
 
-VGGStage = Annotated[list[Positive], Field(min_length=1)]  # channels of its convolutions; it ends with a 2x2 pooling
+VGGStage = Annotated[
+    list[Width], Field(min_length=1, max_length=100)
+]  # channels of its convolutions; it ends with a 2x2 pooling
 
 
 class VGGConfig(Strict):
     stages: Annotated[list[VGGStage], Field(min_length=1, max_length=6)]
-    hidden: Positive  # width of the two fully connected layers
+    hidden: Width  # width of the two fully connected layers
     dropout: Fraction
 
 
 class ViTConfig(Strict):
     patch_size: Positive
-    layers: Positive
-    heads: Positive
-    hidden: Positive  # width of a token
-    mlp: Positive  # width inside an encoder layer's MLP
+    layers: Depth
+    heads: Depth
+    hidden: Width  # width of a token
+    mlp: Width  # width inside an encoder layer's MLP
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "ViTConfig":

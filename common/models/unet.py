@@ -11,17 +11,17 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from common.runtime.config import Fraction, NonNegative, Positive, Strict
+from common.runtime.config import Depth, Fraction, NonNegative, Strict, Width
 
 GROUPS = 32
 FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
 
 
 class UNetConfig(Strict):
-    ch: Annotated[int, Field(gt=0, multiple_of=GROUPS)]
-    ch_mult: Annotated[list[Positive], Field(min_length=1)]
+    ch: Annotated[Width, Field(multiple_of=GROUPS)]
+    ch_mult: Annotated[list[Depth], Field(min_length=1, max_length=10)]
     attn: list[NonNegative]  # levels with attention
-    num_res_blocks: Positive
+    num_res_blocks: Depth
     dropout: Fraction
 
     @model_validator(mode="after")

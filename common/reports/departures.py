@@ -25,7 +25,19 @@ def table(measured: Departures, *, style: TableStyle = "text") -> str:
         f"{measured.dataset}, {measured.settings.subject}: what each departure of the published code is worth, "
         f"best of {len(START.attacks)} attacks"
     )
-    return f"{title}\n\n{tables.STYLES[style](HEADER, rows)}\n"
+    return "\n\n".join([title, tables.STYLES[style](HEADER, rows), *_of_training(measured)]) + "\n"
+
+
+def _of_training(measured: Departures) -> list[str]:
+    """What is departed from before there is a model, and so cannot be switched on its candidates."""
+    reference = measured.model.get("reference")
+    if reference is None:
+        return []
+    taken = "the whole reference set, validation part included" if reference == "whole" else "the rest of it"
+    return [
+        "In training, so not measured here: the published inference net learns from the whole reference set, ours not "
+        f"from the validation part; this model's learnt from {taken} (--published trains it as published)."
+    ]
 
 
 def _cells(verdict: Verdict) -> tuple[str, str]:

@@ -38,6 +38,26 @@ def read(folder: DatasetFolder, *, defenses: Collection[str]) -> Reports:
     return reports
 
 
+def torn(reports: Reports) -> list[str]:
+    """A line for each classifier whose reports with and without Diffence are of different evaluations."""
+    lines = []
+    for key, report in reports.items():
+        other = reports.get(Key(key.subject, False))
+        if key.diffence and other is not None and not _same_evaluation(report, other):
+            lines.append(
+                f"WARNING: {report.dataset}, {key.subject}: the results with and without Diffence are of different "
+                "evaluations: evaluate again with evaluate_mia.sh"
+            )
+    return lines
+
+
+def _same_evaluation(one: Report, other: Report) -> bool:
+    """Reports that were written before evaluations had names are compared by what they were made from."""
+    if one.evaluation is None and other.evaluation is None:
+        return (one.inputs, one.config, one.seed) == (other.inputs, other.config, other.seed)
+    return one.evaluation == other.evaluation
+
+
 def _require_home(report: Report, path: Path, folder: DatasetFolder, defenses: Collection[str]) -> None:
     """UserError where a report stands in another folder than an evaluation would have written it to."""
     home = folder.results(report.subject, diffence=report.diffence)

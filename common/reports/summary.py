@@ -173,6 +173,7 @@ def summarise(
             times = {subject: seconds(folder.classifier(subject)) for subject in subjects}
             table = dataset_table(folder, everything[folder.name], paper, times, style=style)
             sections.append(f"{_mark(style)}{folder.name}\n\n{table}")
+            sections += reading.torn(everything[folder.name])
     return "\n\n".join([*sections, *_averages(everything, paper, style)]) + "\n"
 
 

@@ -15,10 +15,17 @@ def write(folder: DatasetFolder, evaluation: Evaluation, without: Report, fenced
         "roc.png": pictures.roc(evaluation.main, title=title),
         "phi.png": pictures.phis(evaluation.main, title=title),
     }
-    for report in (without, fenced):
-        with storage.staged_folder(folder.results(report.subject, diffence=report.diffence)) as staging:
-            storage.write_json(staging / "report.json", report.model_dump(mode="json", by_alias=True))
-            storage.write_text(staging / "report.txt", shown)
+    reports = together(without, fenced)
+    with storage.staged_folders(*(folder.results(each.subject, diffence=each.diffence) for each in reports)) as stages:
+        for report, stage in zip(reports, stages, strict=True):
+            storage.write_json(stage / "report.json", report.model_dump(mode="json", by_alias=True))
+            storage.write_text(stage / "report.txt", shown)
             for name, figure in figures.items():
-                pictures.save(figure, staging / name)
+                pictures.save(figure, stage / name)
     return shown
+
+
+def together(*reports: Report) -> list[Report]:
+    """The reports of one evaluation, each with the same name for it, so that readers know that they belong together."""
+    name = storage.digest([report.model_dump(mode="json", exclude={"seconds"}) for report in reports])
+    return [report.model_copy(update={"evaluation": name}) for report in reports]

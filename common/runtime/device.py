@@ -1,7 +1,9 @@
 """The one place that knows about devices: which there are, how fast a network runs on one, how much it takes."""
 
 import ctypes
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, get_args
 
@@ -60,13 +62,18 @@ class PassSize(NamedTuple):
     A network's bits depend on how many images it gets, but not on what the others are, if the sizes of its layers are
     multiples of 16, as usual (vector registers; else on its place too, by rounding). So where both numbers are the
     same, every image has the same bits in any company.
+
+    ahead:  a waiting image is given as many places as it has been refused already, so that few passes are made of what
+            nobody needs (about a tenth where half are accepted, at most as many again) and few are needed
     """
 
     least: int
     most: int
+    ahead: bool = False
 
-    def room(self, wanted: int) -> int:
-        """Images in the next pass, where so many are waiting."""
+    def room(self, refused: Sequence[int]) -> int:
+        """Images in the next pass: so many are waiting, each of which has been refused so often."""
+        wanted = sum(max(1, count) for count in refused) if self.ahead else len(refused)
         return min(self.most, -(-wanted // self.least) * self.least)
 
     def padded(self, count: int) -> torch.Tensor:
@@ -84,9 +91,31 @@ def pass_size(device: torch.device, *, pixels: int) -> PassSize:
     return PassSize(least, max(least, min(1024, free // 2 // (pixels * BYTES_PER_PIXEL)) // least * least))
 
 
+def query_size(device: torch.device, *, pixels: int) -> PassSize:
+    """As ``pass_size``, where the answer is waited for: on a CPU no pass is filled up, since each image takes time."""
+    size = pass_size(device, pixels=pixels)
+    return PassSize(1, size.most, ahead=True) if device.type == "cpu" else size
+
+
 def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A copy on the device; to a GPU from pinned memory, so that it need not wait."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def cores() -> int:
+    """How many cores this process may use at once: less than the machine has, under an affinity or a cgroup's limit."""
+    import joblib  # type: ignore[import-untyped]  # of scikit-learn: it knows affinities and cgroups
+
+    return int(joblib.cpu_count())
+
+
+def limit_threads() -> None:
+    """Let torch use no more threads than there are cores for this process; OMP_NUM_THREADS says otherwise.
+
+    Torch counts the machine's cores, and threads that share a core wait for each other.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > cores():
+        torch.set_num_threads(cores())
 
 
 def keep_freed_memory() -> None:

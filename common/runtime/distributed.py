@@ -4,8 +4,7 @@ They share the file system: what one writes the others read after a ``barrier``.
 """
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -14,7 +13,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from common.runtime.errors import UserError
+from common.runtime.errors import PeerStopped, UserError
 
 Content = TypeVar("Content")
 
@@ -121,28 +120,9 @@ def _complete() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # the connection to one that has stopped
-        raise UserError("another process has stopped; it has said why") from error
+        raise PeerStopped("another process has stopped; it has said why") from error
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
     """The module, its gradients averaged over the processes."""
     return nn.parallel.DistributedDataParallel(module) if world_size() > 1 else module
-
-
-def launch(nproc: int, program: Sequence[str], *, module: bool = False) -> int:
-    """Run a Python script, or a module, with its arguments in so many processes on this machine; its exit status."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import get_args_parser, run
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // nproc)))  # torchrun's own is 1
-    options = ["--standalone", f"--nproc-per-node={nproc}", *(["--module"] if module else [])]
-    try:
-        run(get_args_parser().parse_args([*options, "--", *program]))
-    except ChildFailedError as error:  # the process itself has said what went wrong
-        return max(failure.exitcode for failure in error.failures.values())
-    except SignalException as error:
-        print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
-        return 128 + error.sigval
-    return 0

@@ -57,6 +57,11 @@ class DatasetFolder:
     def ddpm_flags(self) -> Path:
         return self.ddpm.with_suffix(".txt")
 
+    def trained(self) -> list[Path]:
+        """The classifiers and the diffusion model that are there."""
+        found = (self.root / "final-all-models").glob("*/*.pth.tar")
+        return [*sorted(found), *([self.ddpm] if self.ddpm.is_file() else [])]
+
     @property
     def exported(self) -> Path:
         return self.root / "exported"

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from common.runtime import rng
-from common.runtime.config import NonNegativeFloat, Positive, PositiveFloat, Strict
+from common.runtime.config import Batch, NonNegativeFloat, Positive, PositiveFloat, Strict
 from common.runtime.images import Labelled, to_float
 from common.training.jobs import Job
 from common.training.loop import run_rounds
@@ -20,7 +20,7 @@ class TrainingConfig(Strict):
     """What every defence's YAML says about training a classifier."""
 
     epochs: Positive
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[Batch, Field(ge=2)]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     checkpoint_selection: Literal["validation", "last", "test"]

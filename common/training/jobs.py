@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.runtime import config, distributed, storage
+from common.runtime import checkpoints, config, distributed, storage
 from common.runtime.config import NonNegativeFloat, Strict
 from common.runtime.errors import UserError
 from common.runtime.modes import Precision
@@ -77,10 +77,13 @@ def state(job: Job) -> State:
     """
     if not job.path.is_file():
         return State(False, "begun, goes on where it stopped" if job.progress_path.is_file() else "not there")
-    found = storage.load_checkpoint(job.path, expect={}).get("made_from")
+    try:
+        found = checkpoints.read(job.path, expect={}).content.get("made_from")
+    except checkpoints.Damaged as error:
+        return State(False, f"trained anew: {error}")
     if not isinstance(found, dict):
         raise UserError(f"{job.path} was not trained here and will not be overwritten: move it away to train anew")
-    wanted = storage.plain(job.made_from.record())
+    wanted = checkpoints.plain(job.made_from.record())
     if found == wanted:
         return State(True, "there already and up to date")
     return State(False, f"trained anew: {_difference(found, wanted)}")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from common.runtime import distributed, progress, rng, storage
+from common.runtime import checkpoints, distributed, progress, rng, storage
 from common.runtime.errors import UserError
 from common.training.jobs import Job
 
@@ -48,7 +48,8 @@ def run_rounds(
                least), else the last
     together:  all processes train this one model, and the first alone writes
 
-    Raises UserError where the progress file does not hold what such a training saves.
+    Raises UserError where the progress file does not hold what such a training saves, and where the training has
+    diverged: then nothing of what it has written before is touched.
     """
     start = time.monotonic()
     done, history, best, before = _resume(job, stateful)
@@ -62,10 +63,11 @@ def run_rounds(
                 row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
             if score is not None:
                 row["score"] = score()
+            _require_converging(row, stateful, job)
             history.append(row)
             bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name != "round"})
             if score is not None and (best is None or _rank(row["score"]) > _rank(best["score"])):
-                best = {"round": index + 1, "score": row["score"], "kept": storage.plain(kept())}
+                best = {"round": index + 1, "score": row["score"], "kept": checkpoints.plain(kept())}
             elapsed = before + time.monotonic() - start
             if writes:
                 _save_progress(job, stateful, history=history, best=best, seconds=elapsed)
@@ -75,8 +77,19 @@ def run_rounds(
     storage.write_text(job.log_path, _csv(history))
     storage.write_json(job.seconds_path, {"seconds": round(before + time.monotonic() - start, 1)})
     final = {**best["kept"], "epoch": best["round"], "best_acc": best["score"], "made_from": job.made_from.record()}
-    storage.save_checkpoint(job.path, final)
+    checkpoints.save(job.path, final)
     job.progress_path.unlink(missing_ok=True)
+
+
+def _require_converging(row: Mapping[str, Any], stateful: Mapping[str, Stateful], job: Job) -> None:
+    """Raise UserError where a round's measurements, or what it leaves, are no longer numbers."""
+    bad = [name for name, value in row.items() if name != "score" and not math.isfinite(value)]
+    bad = bad or checkpoints.not_finite({name: thing.state_dict() for name, thing in stateful.items()})
+    if bad:
+        raise UserError(
+            f"the training of {job.path.name} has diverged in round {row['round']} ({bad[0]} is not finite), and "
+            "nothing was written over: lower learning_rate in its YAML file"
+        )
 
 
 def _rank(score: float) -> float:
@@ -89,7 +102,11 @@ def _resume(
     if not job.progress_path.is_file():
         return 0, [], None, 0.0
     expect = {"key": str, "history": list, "state": dict, "seconds": float}
-    saved = storage.load_checkpoint(job.progress_path, expect=expect)
+    try:
+        saved = checkpoints.read(job.progress_path, expect=expect).content
+    except checkpoints.Damaged as error:
+        print(f"{error}: starting from the beginning")
+        return 0, [], None, 0.0
     if saved["key"] != job.key:
         print(f"{job.progress_path} belongs to other settings or data: starting from the beginning")
         return 0, [], None, 0.0
@@ -110,7 +127,7 @@ def _save_progress(
 ) -> None:
     state = {name: thing.state_dict() for name, thing in stateful.items()}
     content = {"key": job.key, "history": history, "best": best, "state": state, "seconds": seconds}
-    storage.save_checkpoint(job.progress_path, content)
+    checkpoints.save(job.progress_path, content)
 
 
 def _csv(history: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from tests.benchmarks.measure import Row
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "bank": inference.bank,
     "queries": inference.queries,
+    "single": inference.single,
     "interval": arrays.interval,
     "attacks": arrays.attacks,
     "reading": arrays.reading,

@@ -88,28 +88,22 @@ def test_a_part_of_one_kind_is_refused_too():
 
 
 def test_arrays_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match=r"labels \(3,\)"):
+    with pytest.raises(ValueError, match=r"labels: expected whole numbers \[4\], found int64 \(3,\)"):
         one_query(labels=LABELS[:3])
-    with pytest.raises(ValueError, match=r"member bool \(3,\)"):
+    with pytest.raises(ValueError, match=r"member: expected bool \[4\], found bool \(3,\)"):
         one_query(member=MEMBER[:3])
-
-
-def test_membership_as_numbers_is_refused():
-    with pytest.raises(ValueError, match="member int64"):
-        one_query(member=MEMBER.astype(np.int64))
 
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
         ({"queries": ("image",)}, "to 1 queries a sample"),
-        ({"answers": LOGITS}, r"answers \(4, 2\)"),
+        ({"answers": LOGITS}, r"answers: expected floating logits \[n, Q, K\], found float64 \(4, 2\)"),
         ({"in_shadow": None}, "both their answers and which samples"),
         ({"shadow_answers": None}, "both their answers and which samples"),
         ({"shadow_answers": SHADOWS[:, :3]}, r"shadow answers \(3, 3, 2, 2\)"),
-        ({"shadow_answers": SHADOWS * np.nan}, "not finite"),
-        ({"in_shadow": IN_SHADOW.astype(float)}, "shadow answers"),
-        ({"in_shadow": IN_SHADOW[:2]}, "in_shadow of another shape"),
+        ({"shadow_answers": SHADOWS * np.nan}, "shadow answers: NaN or infinite"),
+        ({"in_shadow": IN_SHADOW[:2]}, r"in_shadow: expected bool \[3, 4\], found bool \(2, 4\)"),
     ],
 )
 def test_observations_that_do_not_fit_together_are_refused(changes, complaint):

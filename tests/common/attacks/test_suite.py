@@ -49,7 +49,7 @@ def test_every_attack_has_the_name_of_its_place_and_a_source():
 
 def test_the_attacks_of_the_published_evaluation_are_its_six():
     published = [name for name, attack in ATTACKS.items() if attack.published]
-    assert published == ["confidence", "loss", "entropy", "modified_entropy", "correctness", "nn"]
+    assert published == ["confidence", "loss", "entropy", "modified_entropy", "nn"]
 
 
 def test_scores_are_those_of_each_attack_fitted_on_the_whole_fitting_role(result):

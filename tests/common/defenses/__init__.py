@@ -5,8 +5,8 @@ import torch
 from common.defenses.base import Task
 from common.models.classifiers import build_classifier
 from common.models.config import ClassifierConfig
+from common.runtime import checkpoints
 from common.runtime.images import ImageSpec, Labelled
-from common.runtime.storage import load_checkpoint
 from common.training.jobs import Job, Provenance
 from tests.miniature import TINY
 
@@ -51,9 +51,10 @@ def make_task(folder, config, *, group_norm=False, seed=0, model="resnet"):
         new_classifier=lambda seed: new_classifier(seed, group_norm=group_norm, model=model),
         members=members,
         reference=samples(12, seed=2),
+        whole_reference=samples(15, seed=2),
         tuning_members=Labelled(members.images[5:15], members.labels[5:15]),
         selection=None,
-        undefended=lambda: load_checkpoint(folder / UNDEFENDED, expect={})["state_dict"],
+        undefended=lambda: checkpoints.read(folder / UNDEFENDED, expect={}).content["state_dict"],
         seed=seed,
         device=torch.device("cpu"),
     )

@@ -12,9 +12,9 @@ from common.defenses import dpsgd
 from common.defenses.dpsgd import DPSGDConfig, Trainer, epsilon, noise_multiplier, sample_rate, steps_per_epoch
 from common.models.classifiers import replace_batch_norm
 from common.models.resnet import ResNet
+from common.runtime import checkpoints
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
-from common.runtime.storage import load_checkpoint
 from tests.common.defenses import TRAINING, Silent, make_task, new_classifier
 
 pytestmark = [
@@ -224,7 +224,7 @@ def test_a_trained_classifier_says_what_was_spent(tmp_path, capsys):
     accountant = RDPAccountant()
     for _ in range(6):
         accountant.step(noise_multiplier=1.0, sample_rate=0.4)
-    privacy = load_checkpoint(task.job.path, expect={})["privacy"]
+    privacy = checkpoints.read(task.job.path, expect={}).content["privacy"]
     assert privacy == {
         "epsilon": pytest.approx(accountant.get_epsilon(1e-5)),
         "delta": 1e-5,

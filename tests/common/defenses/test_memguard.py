@@ -22,8 +22,8 @@ from common.defenses.memguard_engine import Compact, Place, unit
 from common.diffence.fence import Diffence
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import linear_alpha_bar
+from common.runtime import checkpoints
 from common.runtime.errors import UserError
-from common.runtime.storage import load_checkpoint, save_checkpoint
 from common.training.classifier import answer
 from tests.common.defenses import UNDEFENDED, generator, make_task, new_classifier
 from tests.common.defenses.guesses import config, distortion, guess_by_top, sorted_logits, trained_guess
@@ -316,7 +316,7 @@ def test_the_defence_classifier_is_as_published():
 def task(tmp_path):
     """A training for which the undefended classifier is there."""
     task = make_task(tmp_path, config(epochs=3))
-    save_checkpoint(task.job.path.with_name(UNDEFENDED), {"state_dict": fill(new_classifier()).network.state_dict()})
+    checkpoints.save(task.job.path.with_name(UNDEFENDED), {"state_dict": fill(new_classifier()).network.state_dict()})
     return task
 
 
@@ -331,7 +331,7 @@ def test_the_guess_learns_from_as_many_members_as_others(task):
 
 def test_what_is_trained_guards_the_undefended_classifier(task):
     memguard.train(task)
-    state = load_checkpoint(task.job.path, expect={"state_dict": dict, "defense_classifier": dict})
+    state = checkpoints.read(task.job.path, expect={"state_dict": dict, "defense_classifier": dict}).content
     assert all(torch.equal(state["state_dict"][name], tensor) for name, tensor in task.undefended().items())
     classifier = new_classifier()
     wrapped = memguard.wrap(classifier, state, task.config, seed=4, path=task.job.path)
@@ -342,7 +342,7 @@ def test_what_is_trained_guards_the_undefended_classifier(task):
 
 def test_what_is_trained_says_how_many_answers_go_unguarded(task, capsys):
     memguard.train(task)
-    state = load_checkpoint(task.job.path, expect={})
+    state = checkpoints.read(task.job.path, expect={}).content
     guess = memguard.wrap(new_classifier(), state, task.config, seed=4, path=task.job.path).guess
     z, _ = memguard.training_answers(task, fill(new_classifier()))
     assert state["unguarded"] == pytest.approx(unguarded_share(z, guess, task.config))

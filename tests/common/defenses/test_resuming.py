@@ -7,9 +7,8 @@ import torch
 
 from common.defenses import DEFENSES
 from common.models import MODELS
-from common.runtime import storage
+from common.runtime import checkpoints
 from common.runtime.images import to_float
-from common.runtime.storage import load_checkpoint, load_weights, save_checkpoint
 from tests.common.defenses import TRAINING, UNDEFENDED, make_task, new_classifier, samples
 from tests.common.formula import fill
 
@@ -54,7 +53,7 @@ def run(folder, name, model="resnet"):
     defense = DEFENSES[name]
     config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name]))
     task = make_task(folder, config, group_norm=defense.group_norm, model=model)
-    save_checkpoint(folder / UNDEFENDED, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
+    checkpoints.save(folder / UNDEFENDED, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
     defense.train(dataclasses.replace(task, selection=samples(9, seed=5)))
 
 
@@ -74,7 +73,7 @@ def uninterrupted(tmp_path_factory):
 
 def stop_after(saves, monkeypatch):
     """A user interrupts after so many rounds have been saved."""
-    save, done = storage.save_checkpoint, []
+    save, done = checkpoints.save, []
 
     def save_and_stop(path, state):
         save(path, state)
@@ -82,7 +81,7 @@ def stop_after(saves, monkeypatch):
         if len(done) == saves:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "save_checkpoint", save_and_stop)
+    monkeypatch.setattr(checkpoints, "save", save_and_stop)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +112,12 @@ def test_dropout_is_drawn_by_name(tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("name", DEFENSES)
 def test_every_defence_trains_every_model_and_answers_for_it(tmp_path, name, model):
     run(tmp_path, name, model)
-    state = load_checkpoint(tmp_path / "defense.pth.tar", expect={"state_dict": dict})
+    state = checkpoints.read(tmp_path / "defense.pth.tar", expect={"state_dict": dict}).content
     defense = DEFENSES[name]
     classifier = new_classifier(group_norm=defense.group_norm, model=model)
     start = classifier.network.state_dict()
     assert any(not torch.equal(value, start[key]) for key, value in state["state_dict"].items())
-    load_weights(classifier.network, state["state_dict"], path=tmp_path)
+    checkpoints.load_weights(classifier.network, state["state_dict"], path=tmp_path)
     config = defense.config(**(TRAINING | SETTINGS[name]))
     x = to_float(samples(4).images)
     answers = defense.wrap(classifier, state, config, seed=0, path=tmp_path).eval()(x)

@@ -4,9 +4,9 @@ import torch
 
 from common.defenses import base, selena
 from common.defenses.selena import SelenaConfig, distillation_targets, left_out, teacher_job
+from common.runtime import checkpoints
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
-from common.runtime.storage import load_checkpoint
 from common.training.classifier import train_classifier
 from tests.common.defenses import TRAINING, generator, make_task
 
@@ -63,7 +63,9 @@ def test_a_soft_label_is_the_mean_answer_of_the_teachers_that_never_saw_the_memb
     assert len({frozenset(row) for row in unseen}) == 3  # every pair of teachers answers for somebody
     teachers = [task.new_classifier(9).eval() for _ in TEACHERS]
     for index, teacher in enumerate(teachers):
-        teacher.network.load_state_dict(load_checkpoint(teacher_job(task, index).path, expect={})["state_dict"])
+        teacher.network.load_state_dict(
+            checkpoints.read(teacher_job(task, index).path, expect={}).content["state_dict"]
+        )
     expected = []
     for image, row in zip(task.members.images, unseen, strict=True):
         answers = [teachers[index](to_float(image[None]))[0].detach() for index in row]
@@ -121,7 +123,9 @@ def test_only_a_change_that_concerns_the_teachers_trains_them_again(tmp_path, tr
 def test_teachers_differ(tmp_path):
     task = make_task(tmp_path, config(learning_rate=1e-9))
     selena.train(task)
-    weights = [load_checkpoint(teacher_job(task, i).path, expect={})["state_dict"]["conv1.weight"] for i in range(3)]
+    weights = [
+        checkpoints.read(teacher_job(task, i).path, expect={}).content["state_dict"]["conv1.weight"] for i in range(3)
+    ]
     assert not torch.allclose(weights[0], weights[1]) and not torch.allclose(weights[1], weights[2])
 
 

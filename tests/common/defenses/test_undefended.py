@@ -5,8 +5,8 @@ import torch
 from common.defenses import DEFENSES
 from common.defenses.base import unwrapped
 from common.defenses.undefended import DEFENSE
+from common.runtime import checkpoints
 from common.runtime.images import to_float
-from common.runtime.storage import load_checkpoint
 from common.training.classifier import TrainingConfig
 from tests.common.defenses import TRAINING, make_task, samples
 
@@ -17,7 +17,7 @@ def config(**settings):
 
 def trained(task):
     DEFENSE.train(task)
-    return load_checkpoint(task.job.path, expect={"state_dict": dict})
+    return checkpoints.read(task.job.path, expect={"state_dict": dict}).content
 
 
 def test_one_step_goes_down_the_cross_entropy_of_the_members(tmp_path):

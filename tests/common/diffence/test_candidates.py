@@ -149,3 +149,21 @@ def test_of_blank_candidates_nothing_is_there():
     assert nothing.logits.shape == (2, N + 1, K) and nothing.logits.dtype == torch.float32
     assert nothing.drawn.tolist() == [NOTHING, NOTHING]
     assert not settled(nothing, None).any() and not settled(nothing, EVERYWHERE).any()
+
+
+@pytest.mark.parametrize("until", INTERVALS)
+def test_one_image_is_given_one_candidate_then_as_many_as_were_refused(until):
+    """So that no more than twice what is needed is made, and what one pass finds ends the query."""
+    for row in range(IMAGES):
+        known = raw_only()[row : row + 1]
+        table = Reconstruct()
+        found = complete(
+            known,
+            lambda _, places, row=row, table=table: table([row] * len(places), places),
+            until=until,
+            size=PassSize(1, 16, ahead=True),
+            tick=lambda count: None,
+        )
+        needed, made = first_accepted(LOGITS[row], until), len(table.asked)
+        assert [len(each) for each in table.passes] == [1, 1, 2, 1][: len(table.passes)]  # of five, the last one left
+        assert needed <= made <= max(1, 2 * (needed - 1)) and made == found.drawn.item()

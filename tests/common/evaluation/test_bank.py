@@ -9,7 +9,7 @@ import torch
 from common.diffence import EVERYWHERE, Candidates, Interval, select, take
 from common.diffence.candidates import NOTHING
 from common.evaluation.bank import Part
-from common.runtime import distributed, storage
+from common.runtime import distributed, ownership, storage
 from common.runtime.errors import UserError
 from tests.common.evaluation.population import POPULATION, K, N, bank, role
 
@@ -80,28 +80,7 @@ def test_in_one_process_a_group_is_written_once_and_not_read_back(store, monkeyp
     assert written == groups and len(opened) == len(groups)  # nothing was missing: read once, not written
 
 
-def former_file(path):
-    """A group as the flat modules wrote it: float32 [size, N + 1, K], NaN for what was not drawn, raw logits last."""
-    array = np.full((8, N + 1, K), math.nan, dtype=np.float32)
-    for row, drawn in enumerate((0, 1, 2, 3, 3, 0)):  # of the last two not even the raw logits are there
-        array[row, :drawn] = row + np.arange(drawn * K).reshape(drawn, K) / 10
-        array[row, -1] = [row, -row]
-    path.parent.mkdir(parents=True)
-    np.save(path, array)
-    return array
-
-
-def test_files_of_the_former_format_are_read(store):
-    stored = former_file(store.folder / "members-00000.npy")
-    found = draw(store, role(slice(0, 8), slice(0, 1)), until=None)
-    fresh = store.fence.candidates(POPULATION.parts(role(slice(0, 8), slice(0, 1)))[0].images.float() / 255)
-    there = torch.from_numpy(np.isfinite(stored))
-    assert torch.equal(found.logits[:8][there], torch.from_numpy(stored)[there])
-    assert torch.equal(found.logits[:8][~there], fresh.logits[~there])
-    assert store.fence.denoiser.asked == 9 * N + 8 * N - 9  # 9 of the group's reconstructions were there
-
-
-def test_files_are_of_the_former_format(store):
+def test_a_file_is_one_array_that_numpy_reads(store):
     found = draw(store, role(slice(0, 6), slice(0, 1)), until=EVERYWHERE)
     array = np.load(store.folder / "members-00000.npy")
     assert array.shape == (8, N + 1, K) and array.dtype == np.float32
@@ -131,34 +110,44 @@ def test_two_processes_share_the_groups_and_read_what_one_wrote(store, tmp_path,
 
 
 DAMAGES = [
-    "truncated",
-    "empty",
-    "shape",
-    "type",
-    "hole",
-    "infinite",
-    "half a candidate",
-    "no raw",
-    "object",
-    "zip",
-    "huge",
+    *(
+        "truncated",
+        "empty",
+        "longer",
+        "one bit",
+        "zeros without a seal",
+        "a neighbour",
+        "of another bank",
+        "zip",
+        "huge",
+    ),
+    *("shape", "type", "hole", "infinite", "half a candidate", "no raw"),  # these with a seal that fits
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_group_that_is_not_what_it_should_be_is_drawn_again(store, damage):
-    wanted = role(slice(0, 8), slice(0, 1))
+def test_a_group_that_is_not_what_was_written_in_its_place_is_drawn_again(store, damage, capsys):
+    wanted = role(slice(0, 16), slice(0, 1))
     first = draw(store, wanted, until=None)
     asked = store.fence.denoiser.asked
     spoil(store.folder / "members-00000.npy", damage)
     assert same(draw(store, wanted, until=None), first)
     assert store.fence.denoiser.asked == asked + 8 * N
+    assert "members-00000.npy is drawn anew" in capsys.readouterr().err
 
 
 def spoil(path, damage):
-    content = np.load(path)
-    if damage in ("truncated", "empty"):
-        path.write_bytes(path.read_bytes()[:-5] if damage == "truncated" else b"")
+    content, data = np.load(path), path.read_bytes()
+    cut = {"truncated": data[:-5], "empty": b"", "longer": data + b"x", "a neighbour": _neighbour(path).read_bytes()}
+    if damage in cut:
+        path.write_bytes(cut[damage])
+    elif damage == "one bit":
+        path.write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    elif damage == "zeros without a seal":
+        np.save(path, np.zeros_like(content))
+    elif damage == "of another bank":
+        storage.write_array(path.parent.parent / "another" / path.name, content + 1)
+        path.write_bytes((path.parent.parent / "another" / path.name).read_bytes())
     elif damage == "zip":
         np.savez(path.with_suffix(".npz"), content)
         path.with_suffix(".npz").rename(path)
@@ -166,12 +155,16 @@ def spoil(path, damage):
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**60,)})
     else:
-        bad = {"shape": content[:, :-1], "type": content.astype(np.float64), "object": np.array([{}])}.get(damage)
+        bad = {"shape": content[:, :-1], "type": content.astype(np.float64)}.get(damage)
         if bad is None:
             places = {"hole": (0,), "infinite": (1,), "half a candidate": (2, 1), "no raw": (-1,)}[damage]
             content[2][places] = math.inf if damage == "infinite" else math.nan
             bad = content
-        np.save(path, bad)
+        storage.write_array(path, bad)
+
+
+def _neighbour(path):
+    return path.with_name("members-00001.npy")
 
 
 def test_a_group_that_another_process_failed_to_write_is_an_error_and_no_smaller_bank(store, monkeypatch):
@@ -189,7 +182,7 @@ def test_a_second_evaluation_waits_for_its_turn(store):
         draw(store, wanted, until=None)
         order.append("second")
 
-    with storage.locked(store.folder / "lock"):
+    with ownership.locked(store.folder):
         waiting = threading.Thread(target=second)
         waiting.start()
         waiting.join(timeout=0.5)

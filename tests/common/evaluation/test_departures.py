@@ -18,19 +18,27 @@ SETTINGS = Settings(Subject(), FENCE, CONFIG)
 
 
 def test_each_departure_but_the_last_switches_one_thing():
-    assert replace(START, published_attacks=False) == HELD_OUT and START.attacks == PUBLISHED.attacks
+    assert replace(START, published_attacks=False, with_correctness=False) == HELD_OUT
+    assert [attack for attack in START.attacks if attack.name != "correctness"] == PUBLISHED.attacks != START.attacks
     switched = []
     for protocol, noising in list(DEPARTURES.values())[:-1]:
         changed = [field.name for field in fields(START) if getattr(protocol, field.name) != getattr(START, field.name)]
         switched.append([*changed, *(["noising"] if noising == "published" else [])])
-    assert switched == [["noising"], ["tuning"], ["hindsight_threshold"], ["epoch_by_test_auc"], ["merged_sets"]]
+    assert switched == [
+        ["noising"],
+        ["tuning"],
+        ["hindsight_threshold"],
+        ["epoch_by_test_auc"],
+        ["with_correctness"],
+        ["merged_sets"],
+    ]
     assert list(DEPARTURES.values())[-1] == (PUBLISHED, "published")
 
 
 def test_start_and_departures_are_each_judged_on_the_candidates_of_their_noising():
     ddpm, published = Formula(), Formula()
     fenced = {"ddpm": ddpm, "published": published}
-    measured = departures.measure(fenced, SETTINGS, dataset="digits", seed=3)
+    measured = departures.measure(fenced, SETTINGS, model={}, dataset="digits", seed=3)
     assert measured.dataset == "digits" and measured.start.protocol == START
     assert list(measured.departed) == list(DEPARTURES)
     for name, (protocol, _) in DEPARTURES.items():
@@ -46,7 +54,10 @@ def test_start_and_departures_are_each_judged_on_the_candidates_of_their_noising
 def test_of_several_processes_the_first_judges(monkeypatch):
     monkeypatch.setattr(distributed, "is_first", lambda: False)
     population = Formula()
-    assert departures.measure({"ddpm": population, "published": population}, SETTINGS, dataset="x", seed=3) is None
+    assert (
+        departures.measure({"ddpm": population, "published": population}, SETTINGS, model={}, dataset="x", seed=3)
+        is None
+    )
     assert len(population.asked) >= len(DEPARTURES)  # but it draws like the others
 
 

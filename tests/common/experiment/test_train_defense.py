@@ -4,7 +4,7 @@ import pytest
 
 from common.experiment import train_defense
 from common.experiment.experiment import Experiment
-from common.runtime import storage
+from common.runtime import checkpoints
 from common.runtime.errors import UserError
 from common.runtime.paths import DatasetFolder
 from common.runtime.subject import Subject
@@ -37,8 +37,8 @@ UP_TO_DATE = "there already and up to date"
 def test_what_protects_a_classifier_is_made_from_that_classifier_and_the_tuning_members(folder):
     assert states(folder) == [UP_TO_DATE] * 3
     path = folder.classifier(Subject())
-    content = storage.load_checkpoint(path, expect={})
-    storage.save_checkpoint(path, {**content, "best_acc": 0.5})
+    content = checkpoints.read(path, expect={}).content
+    checkpoints.save(path, {**content, "best_acc": 0.5})
     first, second, third = states(folder)
     assert first == third == UP_TO_DATE and second.startswith("trained anew: undefended: ")
     path.unlink()
@@ -47,7 +47,7 @@ def test_what_protects_a_classifier_is_made_from_that_classifier_and_the_tuning_
 
 
 def test_the_tuning_members_count_for_what_learns_from_them_alone(folder):
-    assert served.run(folder.root.parent, "digits", "data_partition.py", "--seed", "7").returncode == 0
+    assert served.run(folder.root.parent, "digits", "data_partition.py", "--seed", "7", "--replace").returncode == 0
     first, second, third = states(folder)
     assert "partition: " in first and "tuning_members: " not in first + third
     assert "partition: " in second and "tuning_members: " in second

@@ -49,7 +49,10 @@ def save(folder, *, scheduler=None, safe=True, **unet):
 
 
 def load(folder, *, channels=1, image_size=8):
-    return ours.load_denoiser(folder, channels=channels, image_size=image_size, compute=Compute(torch.device("cpu")))
+    denoiser, _ = ours.load_denoiser(
+        folder, channels=channels, image_size=image_size, compute=Compute(torch.device("cpu"))
+    )
+    return denoiser
 
 
 def refusal(folder, **shape):

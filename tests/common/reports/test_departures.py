@@ -10,7 +10,7 @@ from tests.common.evaluation.test_departures import SETTINGS
 @pytest.fixture(scope="module")
 def measured():
     pairs = {name: run(protocol)[1] for name, (protocol, _) in DEPARTURES.items()}
-    return Departures("digits", SETTINGS, run(START)[1], pairs)
+    return Departures("digits", SETTINGS, {}, run(START)[1], pairs)
 
 
 def rows(measured):

@@ -7,7 +7,7 @@ def part(not_run=None, **intervals):
         name: {"auc": sum(ends) / 2, "auc_ci": ends, "balanced_accuracy": 0.5, "tpr_at_fpr": {}}
         for name, ends in intervals.items()
     }
-    best = {"auc": 0.5, "balanced_accuracy": 0.5}
+    best = {"auc": max(row["auc"] for row in rows.values()), "balanced_accuracy": 0.5}
     return UnderProtocol.model_validate({"attacks": rows, "best": best, "not_run": not_run or {}})
 
 

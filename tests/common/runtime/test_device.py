@@ -64,12 +64,28 @@ def test_passes_on_a_gpu_are_what_half_of_its_free_memory_holds(monkeypatch, fre
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**20)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 2**20)
     size = device.pass_size(torch.device("cuda"), pixels=32 * 32)
-    assert size == (16, most)
+    assert size == (16, most, False)
 
 
 @pytest.mark.parametrize(("wanted", "room"), [(1, 4), (4, 4), (5, 8), (9, 12), (12, 12), (500, 12)])
 def test_a_pass_has_room_for_those_who_wait_in_whole_multiples(wanted, room):
-    assert device.PassSize(4, 12).room(wanted) == room
+    assert device.PassSize(4, 12).room([0] * wanted) == room
+
+
+def test_a_query_on_a_cpu_is_given_what_it_needs_and_on_a_gpu_a_whole_pass(monkeypatch):
+    size = device.query_size(torch.device("cpu"), pixels=32 * 32)
+    assert [size.room(refused) for refused in ([0], [1], [2], [5], [40], [0] * 64, [3, 0, 2])] == [
+        1,
+        1,
+        2,
+        5,
+        16,
+        16,
+        6,
+    ]
+    assert size.padded(3).tolist() == [0, 1, 2]
+    monkeypatch.setattr(device, "pass_size", lambda *_, pixels: device.PassSize(16, 64))
+    assert device.query_size(torch.device("cuda"), pixels=32 * 32) == device.PassSize(16, 64)
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, [0, 0, 0]), (3, [0, 1, 2]), (4, [0, 1, 2, 3, 3, 3])])

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from common.runtime.storage import load_checkpoint
+from common.runtime import checkpoints
 from common.training.jobs import Job
 from common.training.loop import run_rounds
 from tests.common.defenses import provenance
@@ -41,4 +41,4 @@ def scored_run(job, scores, *, stop_in=None, rounds=None):
         score=score if scores else None,
         kept=lambda: {"weight": counter.weight},
     )
-    return load_checkpoint(job.path, expect={}), played
+    return checkpoints.read(job.path, expect={}).content, played

@@ -4,8 +4,8 @@ import json
 import pytest
 import torch
 
+from common.runtime import checkpoints
 from common.runtime.errors import UserError
-from common.runtime.storage import load_checkpoint
 from common.training.jobs import Job, Provenance, is_done, last_seconds, seconds_path, state
 from tests.common.training import job_at, scored_run
 
@@ -108,7 +108,7 @@ def test_checkpoints_of_before_provenance_was_typed_are_still_recognised(tmp_pat
     assert stated(job) == (True, "there already and up to date")
     job.path.unlink()
     scored_run(job, [0.5])
-    assert load_checkpoint(job.path, expect={})["made_from"] == made_from
+    assert checkpoints.read(job.path, expect={}).content["made_from"] == made_from
 
 
 @pytest.mark.parametrize("wrong", [{"seed": "0"}, {"precision": "fp16"}, {"partition": None}, {"surprise": 1}])

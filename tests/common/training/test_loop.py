@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from common.runtime import checkpoints
 from common.runtime.errors import UserError
-from common.runtime.storage import load_checkpoint, save_checkpoint
 from tests.common.training import job_at, scored_run
 
 
@@ -31,9 +31,9 @@ def test_progress_that_lacks_what_a_training_saves_is_refused_by_name(tmp_path, 
     job = job_at(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         scored_run(job, [0.1, 0.2, 0.3], stop_in=2)
-    progress = load_checkpoint(job.progress_path, expect={})
+    progress = checkpoints.read(job.progress_path, expect={}).content
     damage(progress)
-    save_checkpoint(job.progress_path, progress)
+    checkpoints.save(job.progress_path, progress)
     with pytest.raises(UserError, match=r"pth\.tar\.progress"):
         scored_run(job, [0.1, 0.2, 0.3])
 

@@ -37,6 +37,7 @@ ABOUT = Circumstances(
     seed=3,
     privacy=Privacy(epsilon=3.5, delta=1e-5, noise_multiplier=1.25, max_grad_norm=1.0),
     membership=Membership(PARTITION.permutation, None, ["permutation: seed 0; none is published for digits"]),
+    unchecked=[],
     inputs={"digits/data/partition.json": "0" * 64},
     seconds=1.5,
 )
