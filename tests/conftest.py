@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import miniature
+
+settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # of `make fuzz`
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def _comparable(folder: Path) -> dict[str, object]:
         elif name.endswith("report.json"):
             assert isinstance(data, bytes)
             report = json.loads(data)
-            del report["seconds"]
+            del report["seconds"], report["milliseconds_per_query"]
             files[name] = report
     return files
 

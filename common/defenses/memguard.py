@@ -158,7 +158,7 @@ class MemGuardOutput(nn.Module):
 def unguarded_share(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -> float:
     """Share of the sorted answers [n, K] for which there is no noise, so that they always go out as they are."""
     probabilities = torch.cat([protect(part, guess, config).probability for part in z.split(256)])
-    return float((probabilities == 0).double().mean())
+    return int((probabilities == 0).sum()) / len(probabilities)
 
 
 def train(task: Task) -> None:

@@ -152,6 +152,7 @@ class Report(Record):
     versions: Annotated[dict[str, str], Field(default_factory=dict)]
     inputs: Annotated[dict[str, str], Field(default_factory=dict)]  # file -> sha256
     seconds: NonNegativeFloat | None = None
+    milliseconds_per_query: NonNegativeFloat | None = None  # asked one at a time, on the device of the evaluation
     evaluation: str | None = None  # names the evaluation: the reports with and without Diffence have the same
 
     @model_validator(mode="after")

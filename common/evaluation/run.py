@@ -49,6 +49,7 @@ class Circumstances:
     privacy:     what DP-SGD spent on the classifier
     unchecked:   lines that name files which carry no checksum
     inputs:      file -> sha256 of the bytes that were read
+    milliseconds_per_query:  one at a time, without Diffence and with it
     """
 
     dataset: str
@@ -58,6 +59,7 @@ class Circumstances:
     unchecked: Sequence[str]
     inputs: dict[str, str]
     seconds: float
+    milliseconds_per_query: tuple[float, float] | None = None
 
 
 def evaluate(fenced: FencedPopulation, settings: Settings, *, seed: int) -> Evaluation | None:
@@ -105,6 +107,7 @@ def report(evaluation: Evaluation, settings: Settings, about: Circumstances, *, 
         versions=_versions(),
         inputs=about.inputs,
         seconds=about.seconds,
+        milliseconds_per_query=None if about.milliseconds_per_query is None else about.milliseconds_per_query[fenced],
     )
 
 

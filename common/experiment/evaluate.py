@@ -15,6 +15,7 @@ from common.diffusion.denoiser import Denoiser
 from common.evaluation import departures
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
+from common.evaluation.latency import milliseconds_per_query
 from common.evaluation.protocols import Protocol
 from common.evaluation.run import Circumstances, Settings, evaluate, report
 from common.experiment.experiment import Experiment
@@ -83,9 +84,11 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
     targets = [experiment.folder.results(settings.subject, diffence=fenced) for fenced in (False, True)]
     with ownership.owned(targets[0]), ownership.owned(targets[1]):
         with _naming(experiment, models):
-            found = evaluate(fenced_population(experiment, settings, models), settings, seed=experiment.seed)
-        if found is None:
-            return None
+            fenced_by = fenced_population(experiment, settings, models)
+            found = evaluate(fenced_by, settings, seed=experiment.seed)
+            if found is None:
+                return None
+            milliseconds = milliseconds_per_query(fenced_by, found.main)
         about = Circumstances(
             dataset=experiment.folder.name,
             seed=experiment.seed,
@@ -94,9 +97,13 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
             unchecked=unchecked(experiment, models),
             inputs={experiment.folder.shown(file.path): file.sha256 for file in models.read},
             seconds=round(time.monotonic() - start, 1),
+            milliseconds_per_query=milliseconds,
         )
         without, fenced = (report(found, settings, about, fenced=fenced) for fenced in (False, True))
-        return write.write(experiment.folder, found, without, fenced)
+        table = write.write(experiment.folder, found, without, fenced)
+    alone, behind = milliseconds
+    where = f"{experiment.device}, {torch.get_num_threads()} threads"
+    return f"{table}\nOne query at a time takes {alone:.1f} ms without Diffence, {behind:.1f} ms with ({where})."
 
 
 def measure_departures(experiment: Experiment, settings: Settings, *, style: TableStyle) -> str | None:

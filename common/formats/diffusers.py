@@ -75,6 +75,12 @@ def files(folder: Path) -> list[Path]:
     if next(unet.glob("*.index.json"), None):
         raise UserError(f"{unet}: its weights are in several files: save them in one (max_shard_size)")
     weights = next((unet / name for name in WEIGHTS if (unet / name).is_file()), unet / WEIGHTS[0])
+    variants = sorted(path.name for path in unet.glob("diffusion_pytorch_model.*.*"))
+    if not weights.is_file() and variants:
+        raise UserError(
+            f"{unet} has a variant of the weights only ({', '.join(variants[:4])}): save them without one "
+            f"(save_pretrained), or rename the file to {weights.name} if it is to be used"
+        )
     found = [folder / "model_index.json", unet / "config.json", weights, scheduler / "scheduler_config.json"]
     for path in found:
         if not path.is_file():

@@ -27,5 +27,7 @@ def write(folder: DatasetFolder, evaluation: Evaluation, without: Report, fenced
 
 def together(*reports: Report) -> list[Report]:
     """The reports of one evaluation, each with the same name for it, so that readers know that they belong together."""
-    name = storage.digest([report.model_dump(mode="json", exclude={"seconds"}) for report in reports])
+    name = storage.digest(
+        [report.model_dump(mode="json", exclude={"seconds", "milliseconds_per_query"}) for report in reports]
+    )
     return [report.model_copy(update={"evaluation": name}) for report in reports]

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,8 @@ def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
     """
     try:
         data = path.read_bytes()
-        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_SCALARS):
+            warnings.simplefilter("ignore")  # of what a damaged file looks like to torch
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file provokes
         refused = re.search(r"GLOBAL (\S+)", str(error))

@@ -116,15 +116,22 @@ def _mistake(error: dict[str, Any]) -> str:
         return f"{where}: unknown key"
     if error["type"] == "missing":
         return f"{where}: missing"
-    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    said = repr(error["input"])
+    found = "" if isinstance(error["input"], dict) else f", found {said if len(said) <= 200 else said[:200] + '…'}"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}{found}"
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML without its surprises: of two equal keys it keeps the last in silence, and it reads 010 as 8, 1:30 as 90.
 
-    Here the first is a mistake, and numbers are YAML 1.2's: what else looks like one is refused.
+    Here the first is a mistake, and numbers are YAML 1.2's: what else looks like one is refused. So are aliases, by
+    which a few lines can stand for more than any memory holds.
     """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not read", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()

@@ -55,7 +55,7 @@ def answer(classifier: nn.Module, images: torch.Tensor, *, batch_size: int = 100
 
 def accuracy(classifier: nn.Module, data: Labelled) -> float:
     """Fraction of labels that are the classifier's argmax, in evaluation mode."""
-    return float((answer(classifier, data.images).argmax(dim=1) == data.labels).double().mean())
+    return int((answer(classifier, data.images).argmax(dim=1) == data.labels).sum()) / len(data)
 
 
 def selection_score(classifier: nn.Module, selection: Labelled | None) -> Callable[[], float] | None:

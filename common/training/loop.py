@@ -111,7 +111,11 @@ def _resume(
         print(f"{job.progress_path} belongs to other settings or data: starting from the beginning")
         return 0, [], None, 0.0
     try:
-        best = saved["best"]
+        history, best = saved["history"], saved["best"]
+        if not all(isinstance(row, dict) and row.keys() == history[0].keys() for row in history):
+            raise ValueError("its history is no table")
+        if best is not None and not {"round", "score", "kept"} <= best.keys():
+            raise ValueError("its best round is incomplete")
         for name, thing in stateful.items():
             thing.load_state_dict(saved["state"][name])
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """Every defence trains every model, and saves all that it needs: stopped and started again it leaves the same bytes."""
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -11,6 +12,7 @@ from common.runtime import checkpoints
 from common.runtime.images import to_float
 from tests.common.defenses import TRAINING, UNDEFENDED, make_task, new_classifier, samples
 from tests.common.formula import fill
+from tests.common.no_float64 import NoFloat64
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Full backward hook is firing"),  # Opacus's, on the first layer
@@ -49,12 +51,14 @@ SETTINGS = {
 ROUNDS = {"selena": 9}  # two teachers and the student
 
 
-def run(folder, name, model="resnet"):
+def run(folder, name, model="resnet", *, machine=contextlib.nullcontext):
     defense = DEFENSES[name]
     config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name]))
     task = make_task(folder, config, group_norm=defense.group_norm, model=model)
     checkpoints.save(folder / UNDEFENDED, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
-    defense.train(dataclasses.replace(task, selection=samples(9, seed=5)))
+    task = dataclasses.replace(task, selection=samples(9, seed=5))
+    with machine():
+        defense.train(task)
 
 
 def files(folder):
@@ -123,3 +127,14 @@ def test_every_defence_trains_every_model_and_answers_for_it(tmp_path, name, mod
     answers = defense.wrap(classifier, state, config, seed=0, path=tmp_path).eval()(x)
     assert answers.shape == (4, 3) and answers.isfinite().all()
     assert torch.equal(answers.argmax(dim=1), classifier(x).argmax(dim=1))
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_a_device_without_float64_will_do(tmp_path, name):
+    run(tmp_path, name, machine=NoFloat64)
+    defense, x = DEFENSES[name], to_float(samples(4).images)
+    state = checkpoints.read(tmp_path / "defense.pth.tar", expect={}).content
+    classifier = new_classifier(group_norm=defense.group_norm)
+    config = defense.config(**(TRAINING | SETTINGS[name]))
+    with NoFloat64():
+        assert defense.wrap(classifier, state, config, seed=0, path=tmp_path).eval()(x).isfinite().all()

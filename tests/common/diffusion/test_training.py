@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from common.diffusion import training
+from common.diffusion.denoiser import Denoiser
 from common.diffusion.training import DDPMConfig
 from common.runtime import config
 from common.runtime.errors import UserError
 from common.runtime.paths import REPOSITORY
 from tests.common.formula import images
+from tests.common.no_float64 import NoFloat64
 
 PUBLISHED = REPOSITORY / "cifar10" / "configs" / "ddpm.yaml"
 
@@ -106,3 +108,18 @@ def test_the_processes_share_a_batch(monkeypatch):
         losses.append(loss_of(part, flip=True))
     assert sum(losses) / 3 == pytest.approx(loss, rel=1e-5)
     assert sorted(told for part in parts for told in part.told) == sorted(whole.told)
+
+
+def test_a_device_without_float64_will_do():
+    given = config.load(PUBLISHED, DDPMConfig).model_dump()
+    given["unet"] |= {"ch": 32, "ch_mult": [1], "attn": [0], "num_res_blocks": 1}
+    given["training"] |= {"total_steps": 2, "steps_per_round": 1, "batch_size": 4}
+    settings, pixels = DDPMConfig.model_validate(given), (255 * images(5, 3, 8, 8)).to(torch.uint8)
+    unet = training.new_unet(settings, channels=3, image_size=8, seed=0).eval()
+    denoiser = Denoiser(unet, training.alpha_bar_of(settings))
+    alpha_bar = training.alpha_bar_of(settings)[1:].float()
+    x, noise = pixels / 255, torch.randn(5, 3, 8, 8)
+    with NoFloat64():
+        draws = torch.Generator().manual_seed(0)
+        training.denoising_loss(unet, pixels, alpha_bar, settings.training, generator=draws).backward()
+        assert denoiser.purify(x, noise, step=160).dtype == torch.float32

@@ -7,12 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from common.diffence.rule import EVERYWHERE
-from common.runtime import checkpoints
+from common.runtime import checkpoints, storage
 from common.runtime.errors import UserError
 from tests.common.hostile import RunsACommand, assert_armed, assert_checkpoint_armed
 
@@ -233,3 +233,98 @@ def test_an_ordered_dict_of_weights_is_plain(tmp_path):
     """torch writes state dicts as OrderedDict with an attribute; ours are plain, so the bytes say nothing of that."""
     ordered = collections.OrderedDict(w=torch.ones(1))
     assert saved(tmp_path, {"state_dict": ordered}) == saved(tmp_path, {"state_dict": {"w": torch.ones(1)}})
+
+
+def test_a_checkpoint_carries_the_checksum_of_its_content(tmp_path):
+    saved(tmp_path, GOOD)
+    read = checkpoints.read(tmp_path / "c.pt", expect=EXPECT)
+    assert read.checked and "checksum" not in read.content
+    assert read.sha256 == storage.file_sha256(tmp_path / "c.pt")
+    torch.save(GOOD, tmp_path / "other.pt")  # as others write them
+    assert not checkpoints.read(tmp_path / "other.pt", expect=EXPECT).checked
+
+
+CONTENT = {"state_dict": {"w": torch.arange(8.0), "n": torch.tensor(3)}, "best_acc": 0.5, "epoch": 3, "t": (1, [None])}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["state_dict"]["w"].__setitem__(3, torch.tensor(3.0).nextafter(torch.tensor(4.0))),
+        lambda content: content["state_dict"].update(w=torch.arange(8.0, dtype=torch.float64)),
+        lambda content: content["state_dict"].update(w=torch.arange(8.0).reshape(2, 4)),
+        lambda content: content["state_dict"].update(n=torch.tensor([3])),
+        lambda content: content["state_dict"].pop("n"),
+        lambda content: content.update(epoch=3.0),
+        lambda content: content.update(epoch="3"),
+        lambda content: content.update(best_acc=0.25),
+        lambda content: content.update(t=[1, [None]]),
+        lambda content: content.update(t=(1, None)),
+        lambda content: content.pop("best_acc"),
+        lambda content: content.update(more=1),
+        lambda content: content.update(checksum="0" * 64),
+        lambda content: content.update(checksum=5),
+    ],
+)
+def test_a_checkpoint_whose_content_was_changed_is_damaged(tmp_path, change):
+    checkpoints.save(tmp_path / "c.pt", CONTENT)
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    torch.save(content, tmp_path / "again.pt")
+    assert checkpoints.read(tmp_path / "again.pt", expect={}).checked  # in other bytes, but the same
+    change(content)
+    torch.save(content, tmp_path / "again.pt")
+    with pytest.raises(checkpoints.Damaged, match=r"again\.pt is damaged"):
+        checkpoints.read(tmp_path / "again.pt", expect={})
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_bit_of_a_checkpoint_can_turn_without_being_noticed(tmp_path_factory, data):
+    """It is refused, or what it holds is the same."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    content = bytearray(saved(folder, CONTENT))
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    (folder / "c.pt").write_bytes(content)
+    try:
+        read = checkpoints.read(folder / "c.pt", expect={})
+    except UserError as error:
+        assert str(folder / "c.pt") in str(error)
+    else:
+        # of the entry's own name alone a bit may turn: then the file says nothing of a checksum
+        assert checkpoints.checksum(read.content) == checkpoints.checksum(CONTENT) or not read.checked
+
+
+@pytest.mark.parametrize(
+    ("weight", "complaint"),
+    [
+        (torch.ones(2, 3, dtype=torch.complex64), "weight is torch.complex64, expected torch.float32"),
+        (torch.ones(2, 3, dtype=torch.int8), "weight is torch.int8, expected torch.float32"),
+        (torch.ones(2, 3, dtype=torch.bool), "weight is torch.bool, expected torch.float32"),
+        (torch.ones(2, 3).to(torch.float8_e4m3fn), "weight is torch.float8_e4m3fn, expected torch.float32"),
+        (torch.ones(2, 3).to_sparse(), "weight is torch.sparse_coo"),
+        (torch.ones(2, 3, device="meta"), "weight is without values"),
+        (torch.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, torch.qint8), "weight is quantised"),
+    ],
+)
+def test_weights_of_a_kind_that_the_network_has_not_are_refused(weight, complaint):
+    assert complaint in unfit({"weight": weight, "bias": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_floating_type_are_taken(dtype):
+    module = nn.Linear(3, 2)
+    checkpoints.load_weights(module, {"weight": torch.ones(2, 3, dtype=dtype), "bias": torch.zeros(2)}, path="f.pt")
+    assert module.weight.dtype == torch.float32 and module(torch.ones(1, 3)).tolist() == [[3, 3]]
+
+
+def test_whether_weights_fit_is_found_before_memory_is_asked_for():
+    with torch.device("meta"):
+        module = nn.Linear(3, 2)
+        checkpoints.load_weights(module, {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, path="some/file.pt")
+    assert module.weight.is_meta
+    with pytest.raises(UserError, match="missing bias"):
+        checkpoints.load_weights(module, {"weight": torch.ones(2, 3)}, path="some/file.pt")
+    with pytest.raises(UserError, match="not finite: bias"):
+        bad = {"weight": torch.ones(2, 3), "bias": torch.full((2,), math.nan)}
+        checkpoints.load_weights(module, bad, path="some/file.pt")
