@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ def run(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files: whatever a notebook or a desktop has left there
     options = parser.parse_args(argv)
     from common.runtime import children, device, distributed
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 from common.runtime import distributed, storage
@@ -70,11 +71,17 @@ def _locked_file(path: Path, target: Path) -> int | None:
         except OSError as error:
             os.close(file)
             path.unlink(missing_ok=True)
-            print(f"no lock on {target} ({error}): start no second command for the same target", file=sys.stderr)
+            _warn(str(error))
             return None
         except BaseException:
             os.close(file)
             raise
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Once in a process."""
+    print(f"files cannot be locked here ({reason}): start no second command for the same target", file=sys.stderr)
 
 
 def _is_at(file: int, path: Path) -> bool:

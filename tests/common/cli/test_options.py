@@ -149,3 +149,9 @@ def test_output_that_cannot_show_a_character_shows_another(root, encoding):
     done = miniature.run(root, "digits", "python", "data_partition.py", PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert "members (training set)" in done.stdout and "fewest ? most of a class" in done.stdout
+
+
+def test_any_backend_of_matplotlib_will_do(root):
+    command = ("evaluate.py", "--defense", "undefended", "--dry-run")
+    done = miniature.run(root, "digits/evaluate_MIAs", "python", *command, MPLBACKEND="nonsense")
+    assert done.returncode == 0, done.stderr
