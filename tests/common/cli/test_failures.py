@@ -1,6 +1,7 @@
 import errno
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 
 from common.cli import failures, flags
 from common.cli.run import Work, run
-from common.runtime.errors import UserError
+from common.runtime import children
+from common.runtime.errors import PeerStopped, Stopped, UserError
 from tests import miniature
 
 
@@ -72,6 +74,29 @@ def test_an_interruption_is_one_line(capsys):
     status, said = outcome(KeyboardInterrupt(), capsys)
     assert status == failures.INTERRUPTED == 130
     assert said == "interrupted: the same command goes on where this one stopped\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_is_one_line_and_its_number_in_the_status(capsys, number, status):
+    assert outcome(Stopped(number), capsys) == (
+        status,
+        "interrupted: the same command goes on where this one stopped\n",
+    )
+
+
+LOST = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:12345")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), PeerStopped("another process has stopped"), LOST])
+def test_where_a_launcher_speaks_for_all_its_processes_are_silent(capsys, monkeypatch, error):
+    monkeypatch.setenv(children.LAST_WORDS, "/some/folder")
+    status, said = outcome(error, capsys)
+    assert status in (1, 130) and said == ""
+
+
+def test_without_one_a_lost_process_is_said(capsys):
+    status, said = outcome(PeerStopped("another process has stopped; it has said why"), capsys)
+    assert status == 1 and said == "error: another process has stopped; it has said why\n"
 
 
 def test_a_full_disk_leaves_nothing_half_written(trained, tmp_path):

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 
+import joblib
 import pytest
 import torch
 from torch import nn
@@ -152,3 +153,18 @@ def test_freed_memory_is_used_again():
         command = [sys.executable, "-c", PAGE_FAULTS_OF_TENSORS, kind]
         faults[kind] = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     assert faults["kept"] < faults["as it starts"]
+
+
+@pytest.mark.parametrize(("cores", "threads", "given", "left"), [(1, 8, None, 1), (8, 2, None, 2), (1, 8, "8", 8)])
+def test_threads_are_no_more_than_the_cores_of_this_process(monkeypatch, cores, threads, given, left):
+    """As under a cgroup's limit, which torch does not know; who sets OMP_NUM_THREADS knows better."""
+    now = [threads]
+    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
+    monkeypatch.setattr(torch, "set_num_threads", now.append)
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    device.limit_threads()
+    assert now[-1] == left
