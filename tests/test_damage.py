@@ -86,6 +86,14 @@ def test_a_damaged_model_of_ours_is_trained_anew_to_the_same_bytes(digits: Path,
     assert path.read_bytes() == before
 
 
+def test_a_diffusion_model_of_another_dataset_is_refused_and_one_of_another_partition_told(digits: Path) -> None:
+    rewrite(digits / DDPM, lambda content: content["made_from"].update(partition="another"))
+    done = served.run(digits.parent, *EVALUATE)
+    assert done.returncode == 0 and "WARNING: the diffusion model was trained on another partition" in done.stdout
+    rewrite(digits / DDPM, lambda content: content["made_from"].update(dataset="svhn"))
+    assert "half.pt: was trained on svhn" in refused(digits, *EVALUATE)
+
+
 def test_flags_that_are_not_the_checkpoints_are_refused(digits: Path) -> None:
     flags = digits / "diff_defense/diff_models/half.txt"
     flags.write_text(flags.read_text().replace("beta_T=0.02", "beta_T=0.03"))
@@ -99,6 +107,14 @@ def test_a_changed_partition_is_refused(digits: Path) -> None:
     order[0], order[-1] = order[-1], order[0]
     path.write_text(json.dumps(content))
     assert "partition.json is damaged" in refused(digits, *EVALUATE)
+
+
+def test_byte_order_marks_are_passed_over(digits: Path) -> None:
+    for name in ("configs/evaluation.yaml", "diff_defense/diff_models/half.txt", "data/partition.json"):
+        path = digits / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    done = served.run(digits.parent, *EVALUATE)
+    assert done.returncode == 0, done.stderr
 
 
 def test_files_without_a_checksum_are_read_and_said_to_be_unchecked(digits: Path) -> None:

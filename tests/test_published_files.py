@@ -163,7 +163,7 @@ def test_what_is_exported_and_put_in_place_elsewhere_is_the_same_model(
     assert torch.equal(ours.classifier(x), theirs.classifier(x))
     assert (ours.settings, ours.privacy, ours.partition) == (theirs.settings, theirs.privacy, theirs.partition)
     assert theirs.partition == there.partition.key  # so it is known whose members these are
-    denoisers = [fence.load_denoiser(place)[0] for place in (here, there)]
+    denoisers = [fence.load_diffusion_model(place).denoiser for place in (here, there)]
     assert_equal(*(denoiser.state_dict() for denoiser in denoisers))
     assert torch.equal(*(denoiser(2 * x - 1, step=160) for denoiser in denoisers))
 

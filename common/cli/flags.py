@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from common.runtime.subject import Subject
 
 
+MOST_PROCESSES = 1024  # on one machine
+
+
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser with --version, whose help ends each option with its default."""
     made = argparse.ArgumentParser(
@@ -66,7 +69,7 @@ def add_speed(made: argparse.ArgumentParser, network: str) -> None:
 
 
 def add_processes(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--nproc", type=positive, default=1, help="processes on this machine that share the work")
+    made.add_argument("--nproc", type=_processes, default=1, help="processes on this machine that share the work")
 
 
 def add_dry_run(made: argparse.ArgumentParser) -> None:
@@ -77,6 +80,13 @@ def _seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"must be 0 … 2^32 - 1, not {value}")
+    return value
+
+
+def _processes(text: str) -> int:
+    value = positive(text)
+    if value > MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_PROCESSES}, not {value}")
     return value
 
 

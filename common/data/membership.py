@@ -36,8 +36,11 @@ class Membership:
     lines: list[str]
 
 
-def membership(partition: Partition, *, trained_on: str | None) -> Membership:
-    """Whether members are a classifier's own; ``trained_on`` is the key of its partition, where its file knows it."""
+def membership(partition: Partition, *, trained_on: str | None, diffusion_on: str | None = None) -> Membership:
+    """Whether members are a classifier's own.
+
+    trained_on, diffusion_on:  keys of the partitions of classifier and diffusion model, where their files know them
+    """
     permutation = partition.permutation
     own = None if trained_on is None else trained_on == partition.key
     lines = [verdict(partition)]
@@ -51,6 +54,8 @@ def membership(partition: Partition, *, trained_on: str | None) -> Membership:
             "WARNING: the classifier was trained elsewhere, and the permutation is not known to be its own: "
             "members here may not be its members, and then the figures below mean nothing"
         )
+    if diffusion_on not in (None, partition.key):
+        lines.append("WARNING: the diffusion model was trained on another partition: members here are not its images")
     return Membership(permutation, own, lines)
 
 

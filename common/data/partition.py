@@ -141,10 +141,9 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
         )
     _require_roles(sizes.members, len(data.test_images), source=f"{dataset}/configs/data.yaml")
     if permutation is None:
-        order, source, sha256 = np.random.RandomState(seed).permutation(size), f"seed {seed}", None
+        order, sha256, source = np.random.RandomState(seed).permutation(size), None, f"seed {seed}"
     else:
-        order, source = permutations.read_permutation(permutation, size=size), permutation.name
-        sha256 = storage.file_sha256(permutation)
+        (order, sha256), source = permutations.read_permutation(permutation, size=size), permutation.name
     return PartitionFile(
         schema_version=1,
         dataset=dataset,

@@ -43,33 +43,34 @@ def check(permutation: np.ndarray, *, size: int, source: str) -> np.ndarray:
     return permutation.astype(np.int64)
 
 
-def read_permutation(path: Path, *, size: int) -> np.ndarray:
-    """A permutation from .npy, .npz (one array) or .pkl (read by a reader that admits a plain numpy array only)."""
+def read_permutation(path: Path, *, size: int) -> tuple[np.ndarray, str]:
+    """A permutation from .npy, .npz (one array) or .pkl, and the sha256 of the file as it was read."""
     readers = {".npy": _read_npy, ".npz": _read_npz, ".pkl": _read_pickle}
     if path.suffix not in readers:
         raise UserError(f"{path}: expected a file ending in {', '.join(readers)}")
     if not path.is_file():
         raise UserError(f"{path} not found")
     try:
-        array = readers[path.suffix](path)
+        data = path.read_bytes()
+        array = readers[path.suffix](data)
     except Exception as error:  # whatever a hostile file provokes, the answer is the same
         raise UserError(f"{path}: not a readable {path.suffix} file with one integer array: {error}") from error
-    return check(np.asarray(array), size=size, source=str(path))
+    return check(np.asarray(array), size=size, source=str(path)), storage.bytes_sha256(data)
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+def _read_npy(data: bytes) -> np.ndarray:
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
-def _read_npz(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as archive:
+def _read_npz(data: bytes) -> np.ndarray:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         if len(archive.files) != 1:
             raise ValueError(f"expected one array, found {len(archive.files)}")
         return archive[archive.files[0]]
 
 
-def _read_pickle(path: Path) -> np.ndarray:
-    array = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+def _read_pickle(data: bytes) -> np.ndarray:
+    array = _ArrayUnpickler(io.BytesIO(data)).load()
     if type(array) is not np.ndarray:
         raise ValueError(f"expected a numpy array, found {type(array).__name__}")
     return array

@@ -11,7 +11,6 @@ import torch
 
 from common.data import membership
 from common.diffence.door import Refused
-from common.diffusion.denoiser import Denoiser
 from common.evaluation import departures
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
@@ -19,9 +18,10 @@ from common.evaluation.latency import milliseconds_per_query
 from common.evaluation.protocols import Protocol
 from common.evaluation.run import Circumstances, Settings, evaluate, report
 from common.experiment.experiment import Experiment
-from common.experiment.fence import build_fence, load_denoiser, require_diffusion_model
+from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
 from common.experiment.plan import Item
 from common.experiment.subjects import Defended, load_classifier
+from common.formats.diffusion_model import DiffusionModel
 from common.reports import departures as departures_report
 from common.reports import write
 from common.runtime import distributed, ownership, storage
@@ -39,9 +39,12 @@ class Models:
     """What an evaluation works with, and the files that it was read from."""
 
     defended: Defended
-    denoiser: Denoiser
-    files: list[FileRead]  # of both
+    diffusion: DiffusionModel
     partition: FileRead
+
+    @property
+    def files(self) -> list[FileRead]:
+        return [self.defended.file, *self.diffusion.files]
 
     @property
     def read(self) -> list[FileRead]:
@@ -93,7 +96,11 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
             dataset=experiment.folder.name,
             seed=experiment.seed,
             privacy=models.defended.privacy,
-            membership=membership.membership(experiment.partition, trained_on=models.defended.partition),
+            membership=membership.membership(
+                experiment.partition,
+                trained_on=models.defended.partition,
+                diffusion_on=None if models.diffusion.made_from is None else models.diffusion.made_from.partition,
+            ),
             unchecked=unchecked(experiment, models),
             inputs={experiment.folder.shown(file.path): file.sha256 for file in models.read},
             seconds=round(time.monotonic() - start, 1),
@@ -149,10 +156,10 @@ def require_inputs(experiment: Experiment, subject: Subject) -> None:
 def load_models(experiment: Experiment, settings: Settings) -> Models:
     """The classifier and the diffusion model, each read once."""
     defended = load_classifier(experiment, settings.subject)
-    denoiser, files = load_denoiser(experiment)
+    diffusion = load_diffusion_model(experiment)
     partition = experiment.partition.file
     assert partition is not None
-    return Models(defended, denoiser, [defended.file, *files], partition)
+    return Models(defended, diffusion, partition)
 
 
 def unchecked(experiment: Experiment, models: Models) -> list[str]:
@@ -178,7 +185,7 @@ def fenced_population(experiment: Experiment, settings: Settings, models: Models
         "torch": torch.__version__,
     }
     bank = Bank(
-        build_fence(experiment, models.defended.classifier, models.denoiser, settings.fence),
+        build_fence(experiment, models.defended.classifier, models.diffusion.denoiser, settings.fence),
         experiment.folder.banks / storage.digest(key),
         settings.fence.group_size,
         experiment.spec.num_classes,

@@ -5,7 +5,7 @@ from pathlib import Path
 from common.data import permutations
 from common.experiment.evaluate import require_inputs
 from common.experiment.experiment import Experiment
-from common.experiment.fence import load_denoiser
+from common.experiment.fence import load_diffusion_model
 from common.experiment.plan import Item
 from common.experiment.subjects import load_classifier
 from common.formats import published
@@ -34,7 +34,7 @@ def export(experiment: Experiment, subject: Subject, out: Path | None) -> None:
     require_inputs(experiment, subject)
     # loaded once, so that no file is handed on that an evaluation would refuse
     load_classifier(experiment, subject)
-    load_denoiser(experiment)
+    load_diffusion_model(experiment)
     classifier = folder.classifier(subject)
     state = checkpoints.read(classifier, expect={"state_dict": dict}).content
     # what the published format has no place for (MemGuard's defence classifier, the settings) stays under its own key

@@ -14,11 +14,11 @@ from common.diffusion.schedule import last_step
 from common.evaluation.protocols import HELD_OUT
 from common.experiment.experiment import Experiment
 from common.formats import ddpm_checkpoint, diffusers
+from common.formats.diffusion_model import DiffusionModel
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.modes import Precision, Scenario
 from common.runtime.paths import DatasetFolder
-from common.runtime.storage import FileRead
 
 
 def diffusion_files(experiment: Experiment) -> list[Path]:
@@ -39,8 +39,11 @@ def require_diffusion_model(experiment: Experiment) -> None:
             )
 
 
-def load_denoiser(experiment: Experiment) -> tuple[Denoiser, list[FileRead]]:
-    """The folder's diffusion model, or the one that the experiment was given instead, and its files as read."""
+def load_diffusion_model(experiment: Experiment) -> DiffusionModel:
+    """The folder's diffusion model, or the one that the experiment was given instead.
+
+    Raises UserError where the folder's own says that it was trained on another dataset.
+    """
     path, spec = experiment.diffusion or experiment.folder.ddpm, experiment.spec
     given: dict[str, Any] = {
         "channels": spec.channels,
@@ -49,7 +52,13 @@ def load_denoiser(experiment: Experiment) -> tuple[Denoiser, list[FileRead]]:
     }
     if path.is_dir():
         return diffusers.load_denoiser(path, **given)
-    return ddpm_checkpoint.load_denoiser(path, path.with_suffix(".txt"), **given)
+    model = ddpm_checkpoint.load_denoiser(path, path.with_suffix(".txt"), **given)
+    if experiment.diffusion is None and model.made_from and model.made_from.dataset != experiment.folder.name:
+        raise UserError(
+            f"{path}: was trained on {model.made_from.dataset}, and stands where the diffusion model of "
+            f"{experiment.folder.name} is to be: give it as --diffusion if that is meant"
+        )
+    return model
 
 
 def build_fence(
@@ -108,8 +117,7 @@ def fence_for(
     )
     settings, num_sample = experiment.fence_config, experiment.evaluation_config.num_sample
     require_diffusion_model(experiment)
-    denoiser, _ = load_denoiser(experiment)
-    fenced = build_fence(experiment, classifier, denoiser, settings)
+    fenced = build_fence(experiment, classifier, load_diffusion_model(experiment).denoiser, settings)
     role = experiment.partition.roles(num_sample)[HELD_OUT.tuning]
     members, non_members = experiment.training_part(role.members), experiment.test_part(role.non_members)
     fenced.interval = tune_interval(

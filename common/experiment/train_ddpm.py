@@ -4,7 +4,7 @@ import torch
 
 from common.diffusion import training
 from common.experiment.experiment import Experiment
-from common.experiment.fence import load_denoiser, require_step
+from common.experiment.fence import load_diffusion_model, require_step
 from common.experiment.plan import Item, of_job
 from common.formats import flags
 from common.reports import pictures
@@ -54,7 +54,7 @@ def _train(experiment: Experiment) -> None:
 def _show(experiment: Experiment, members: torch.Tensor, *, step: int) -> None:
     """Pictures of samples and of images before noising, noised and denoised."""
     jumps, folder = experiment.ddpm_config.training.sample_steps, experiment.folder
-    denoiser, _ = load_denoiser(experiment)
+    denoiser = load_diffusion_model(experiment).denoiser
     samples, rows = training.show(denoiser, to_float(members), step=step, num_jumps=jumps, seed=experiment.seed)
     figures = {
         "samples": pictures.image_grid({"": samples[:12], " ": samples[12:]}, title=f"{folder.name}: DDPM samples"),

@@ -9,6 +9,7 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar
 from common.diffusion.training import DDPMConfig, require_halvings
 from common.formats import flags, published
+from common.formats.diffusion_model import DiffusionModel
 from common.models.unet import UNet, UNetConfig
 from common.runtime import checkpoints, config
 from common.runtime.device import Compute, accelerate
@@ -24,15 +25,15 @@ def load_denoiser(
     channels: int,
     image_size: int,
     compute: Compute,
-) -> tuple[Denoiser, list[FileRead]]:
-    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it, and both as read.
+) -> DiffusionModel:
+    """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it.
 
     Raises UserError naming the file where one of them cannot be read, or where they do not belong together.
     """
     unet_config, schedule, described = flags.read(flags_file, image_size=image_size)
     require_halvings(unet_config, image_size=image_size, source=str(flags_file))
     read = checkpoints.read(checkpoint, expect={"ema_model": dict})
-    _require_described(read.content, unet_config, schedule, checkpoint, flags_file)
+    made_from = _described(read.content, unet_config, schedule, checkpoint, flags_file)
     weights = published.without_prefix(read.content["ema_model"], source=str(checkpoint))
     try:
         with torch.device("meta"):  # no memory is asked for before the weights are known to fit
@@ -55,15 +56,15 @@ def load_denoiser(
         FileRead(checkpoint, read.sha256, read.checked),
         described,
     ]
-    return denoiser.eval().requires_grad_(False), files
+    return DiffusionModel(denoiser.eval().requires_grad_(False), files, made_from)
 
 
-def _require_described(
+def _described(
     content: dict[str, Any], unet: UNetConfig, schedule: ScheduleConfig, checkpoint: Path, flags_file: Path
-) -> None:
-    """Raise UserError where the checkpoint says that it was trained with another network or schedule."""
+) -> Provenance | None:
+    """What the checkpoint says that it was made from; UserError where that is another network or schedule."""
     if "made_from" not in content:
-        return
+        return None
     made_from = config.parse(content["made_from"], Provenance, source=f"{checkpoint}: made_from")
     trained = config.parse(made_from.ddpm, DDPMConfig, source=f"{checkpoint}: made_from.ddpm")
     for described, own in ((unet, trained.unet), (schedule, trained.schedule)):
@@ -73,3 +74,4 @@ def _require_described(
                     f"{flags_file} says {name} = {value}, but {checkpoint.name} was trained with {wanted}: "
                     "the two files do not belong together"
                 )
+    return made_from

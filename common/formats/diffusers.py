@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from common.diffusion.denoiser import Denoiser
+from common.formats.diffusion_model import DiffusionModel
 from common.runtime import checkpoints, config, storage
 from common.runtime.device import Compute, accelerate
 from common.runtime.errors import UserError
@@ -94,8 +95,8 @@ def load_denoiser(
     channels: int,
     image_size: int,
     compute: Compute,
-) -> tuple[Denoiser, list[FileRead]]:
-    """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler, and what was read.
+) -> DiffusionModel:
+    """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler.
 
     Raises UserError where the diffusers package is missing, the folder holds another kind of model, or one for images
     of another shape, or its weights do not fit.
@@ -107,6 +108,7 @@ def load_denoiser(
     _require_shape(unet_file, _read(unet_file, _UNet), channels=channels, image_size=image_size)
     scheduler_class = getattr(diffusers, _read(scheduler_file, _Scheduler).kind)
     try:
+        _require_room(diffusers.UNet2DModel, unet_file, weights)
         unet, loading = diffusers.UNet2DModel.from_pretrained(
             str(unet_file.parent),
             local_files_only=True,
@@ -121,13 +123,15 @@ def load_denoiser(
         denoiser = Denoiser(
             fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size)
         )
+    except UserError:
+        raise
     except Exception as error:  # whatever a damaged or hostile folder provokes
         raise UserError(f"{folder}: diffusers cannot read it: {' '.join(str(error).split())[:300]}") from error
     _require_whole(weights, unet, loading)
     if [storage.file_sha256(path) for path in paths] != before:
         raise UserError(f"{folder} was changed while it was read: run the same command again")
     read = [FileRead(path, sha256) for path, sha256 in zip(paths, before, strict=True)]
-    return denoiser.eval().requires_grad_(False), read
+    return DiffusionModel(denoiser.eval().requires_grad_(False), read)
 
 
 def _package(folder: Path) -> ModuleType:
@@ -156,6 +160,15 @@ def _require_shape(path: Path, unet: _UNet, *, channels: int, image_size: int) -
             f"{path}: in_channels, out_channels, sample_size are {found}, but this dataset's images have {channels} "
             f"channels and size {image_size}"
         )
+
+
+def _require_room(network: Any, unet_file: Path, weights: Path) -> None:
+    """Raise UserError, before memory is asked for, where the network has more weights than the file has room for."""
+    with torch.device("meta"):
+        described = network.from_config(network.load_config(str(unet_file.parent), local_files_only=True))
+    count, size = sum(weight.numel() for weight in described.parameters()), weights.stat().st_size
+    if 2 * count > size:  # of two bytes each at the least
+        raise UserError(f"{unet_file} describes a network of {count} weights, for which {weights.name} is too small")
 
 
 def _require_whole(path: Path, unet: nn.Module, loading: dict[str, Any]) -> None:

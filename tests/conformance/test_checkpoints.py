@@ -54,7 +54,7 @@ def test_a_classifier_computes_what_its_file_says(folder, defense, norm, prefix)
 def test_a_diffusion_model_computes_what_its_file_says(folder, prefix):
     weights = files.filled(files.unet_shapes(**files.UNET_FLAGS, channels=3))
     files.write_ddpm(folder.root / "diff_defense" / "diff_models", prefix(weights), image_size=32)
-    denoiser, _ = fence.load_denoiser(experiment(folder))
+    denoiser = fence.load_diffusion_model(experiment(folder)).denoiser
     x, t = 2 * images(2, 3, 32, 32).double() - 1, torch.tensor([0, 159])
     expected = slow_unet(double(weights), x, t)
     assert expected.std() > 0.01
@@ -116,7 +116,7 @@ def test_flags_that_cannot_be_are_refused(folder, changes, named):
 
 def refusal(folder: DatasetFolder, *names: str) -> str:
     with pytest.raises(UserError) as caught:
-        fence.load_denoiser(experiment(folder))
+        fence.load_diffusion_model(experiment(folder))
     assert all(name in str(caught.value) for name in names)
     return str(caught.value)
 

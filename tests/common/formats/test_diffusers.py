@@ -49,10 +49,8 @@ def save(folder, *, scheduler=None, safe=True, **unet):
 
 
 def load(folder, *, channels=1, image_size=8):
-    denoiser, _ = ours.load_denoiser(
-        folder, channels=channels, image_size=image_size, compute=Compute(torch.device("cpu"))
-    )
-    return denoiser
+    model = ours.load_denoiser(folder, channels=channels, image_size=image_size, compute=Compute(torch.device("cpu")))
+    return model.denoiser
 
 
 def refusal(folder, **shape):
@@ -237,3 +235,23 @@ def test_weights_in_several_files_are_refused(tmp_path):
     unet, _ = save(tmp_path)
     unet.save_pretrained(tmp_path / "unet", max_shard_size="10KB")
     assert "several files" in refusal(tmp_path)
+
+
+def test_a_folder_that_has_only_a_variant_of_the_weights_is_told_so(tmp_path):
+    save(tmp_path)
+    weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert "has a variant of the weights only (diffusion_pytorch_model.fp16.safetensors)" in refusal(tmp_path)
+
+
+def test_another_kind_of_scheduler_is_named(tmp_path):
+    save(tmp_path)
+    edit(tmp_path / "scheduler" / "scheduler_config.json", _class_name="EulerDiscreteScheduler")
+    assert "EulerDiscreteScheduler" in refusal(tmp_path)
+
+
+def test_a_network_for_which_the_file_has_no_room_is_refused_before_memory_is_asked_for(tmp_path):
+    save(tmp_path)
+    edit(tmp_path / "unet" / "config.json", block_out_channels=[2**20, 2**20])
+    message = refusal(tmp_path)
+    assert "describes a network of" in message and "is too small" in message
