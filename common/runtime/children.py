@@ -18,7 +18,7 @@ from typing import IO, Any
 from common.runtime.errors import Stopped
 
 LAST_WORDS = "DIFFENCE_LAST_WORDS"  # names, in the processes of a launch, the folder that keeps what each said last
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PASSED_ON = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 NEWLINE = "\n"
 KILLED = 128  # and the number of the signal: the exit status of what a signal ended, as shells have it
 
@@ -35,7 +35,7 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: IO[by
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        process_group=0,  # else a terminal would send Ctrl-C to it as well
+        process_group=0 if os.name == "posix" else None,  # else a terminal would send Ctrl-C to it as well
     ) as process:
         assert process.stdout is not None
         shown = b"\n"
@@ -137,6 +137,10 @@ class _Remembered(io.TextIOBase):
         self.words = (self.words + text)[-1000:]
         os.pwrite(self.file, self.words.encode(errors="replace").ljust(4000, b"\0"), 0)
         return int(self.stream.write(text))
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return str(self.stream.encoding)
 
     @property
     def buffer(self) -> Any:
