@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import miniature
+from tests import miniature, served
 
 settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # of `make fuzz`
 
@@ -26,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["train_ddpm.py"],
             ["train_defense.py", "--defense", "undefended"],
         ):
-            done = miniature.run(root, dataset, "python", *command)
+            done = served.run(root, dataset, *command)
             assert done.returncode == 0, f"{dataset} {command}: {done.stderr}"
 
     with ThreadPoolExecutor(2) as pool:

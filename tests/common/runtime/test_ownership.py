@@ -80,6 +80,22 @@ def test_a_second_owner_waits_with_a_line_for_whom_and_a_killed_one_leaves_no_lo
     assert not list(tmp_path.iterdir())
 
 
+def test_who_has_waited_for_a_lock_that_is_gone_takes_a_new_one(tmp_path):
+    """Else a third one would take it as well."""
+    there = []
+
+    def second():
+        with ownership.locked(tmp_path / "model"):
+            there.append((tmp_path / ".model.lock").exists())
+
+    waiting = threading.Thread(target=second)
+    with ownership.locked(tmp_path / "model"):
+        waiting.start()
+        waiting.join(timeout=2 * ownership.SILENCE)  # by now it waits in the system
+    waiting.join(timeout=10)
+    assert there == [True]
+
+
 def test_of_many_owners_one_is_inside_at_a_time_and_nothing_is_left(tmp_path):
     inside, most = [], []
 
