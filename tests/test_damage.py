@@ -195,11 +195,27 @@ def test_a_saved_state_that_was_changed_is_not_gone_on_with(digits: Path, tmp_pa
         ((*UNDEFENDED, "--set", "undefended.learning_rate=1.0e+30"), "undefended.pth.tar has diverged in round 1"),
         (("digits", "train_ddpm.py", "--set", "ddpm.training.learning_rate=1.0e+30"), "half.pt has diverged in round"),
         (("digits", "train_ddpm.py", "--set", "ddpm.schedule.T=100"), "step 160 (-T, configs/diffence.yaml)"),
-        (("digits", "data_partition.py", "--seed", "5"), "half.pt were trained on, and the new one is another"),
+        (("digits", "train_ddpm.py", "--set", "ddpm.schedule.beta_T=0.9999999"), "no schedule: with these T, beta_1"),
+        ((*EVALUATE, "--num-sample", "1"), "num_sample: Input should be greater than or equal to 2"),
+        (("digits", "data_partition.py", "--seed", "5"), "were trained on, and the new one is another"),
     ],
 )
 def test_good_work_is_not_replaced_by_bad(digits: Path, command: tuple[str, ...], said: str) -> None:
     assert said in refused(digits, *command)
+
+
+def test_a_lock_in_whose_place_a_link_to_a_foreign_file_stands_is_refused(digits: Path) -> None:
+    foreign = digits / "foreign"
+    foreign.write_text("kept")
+    (digits / "final-all-models/resnet/.undefended.pth.tar.lock").hardlink_to(foreign)
+    assert "stands where a lock is to be" in refused(digits, *UNDEFENDED)
+
+
+def test_a_folder_in_the_place_of_a_result_leaves_both_results_as_they_were(digits: Path) -> None:
+    report = digits / "evaluate_MIAs/results/undefended_w_diffence/report.json"
+    report.unlink()
+    report.mkdir()
+    assert f"{report}: Is a directory" in refused(digits, *EVALUATE)
 
 
 def test_a_partition_that_is_in_use_is_replaced_where_that_is_asked_for(digits: Path) -> None:
@@ -274,6 +290,9 @@ def test_results_of_two_evaluations_are_told_apart(digits: Path, capsys: pytest.
         (lambda r: r["protocols"]["held_out"]["best"].update(balanced_accuracy=0.1), "best.balanced_accuracy is less"),
         (lambda r: r["protocols"]["held_out"]["attacks"]["loss"]["auc_ci"].reverse(), "the wrong way round"),
         (lambda r: r["protocols"]["held_out"]["attacks"]["loss"].update(auc=1.5), "less than or equal to 1"),
+        (lambda r: r["protocols"]["held_out"]["best"].update(auc=0.99), "best.auc is not that of best.attack"),
+        (lambda r: r["protocols"]["held_out"]["best"].update(attack="nonsense"), "best.auc is not that of best.attack"),
+        (lambda r: r["protocols"]["held_out"]["best"].update(auc_ci=[0.0, 0.1]), "lies below that of one of them"),
         (lambda r: r["accuracy"].update(test=0.123), "accuracy is another than that of protocol held_out"),
         (lambda r: r.update(label_agreement=0.5), "label_agreement is another"),
         (
@@ -305,16 +324,21 @@ AT_ONCE = {
 @pytest.mark.parametrize("name", AT_ONCE)
 def test_two_commands_at_once_on_one_target_end_as_one(digits: Path, tmp_path: Path, name: str) -> None:
     patterns, command = AT_ONCE[name]
+    forget(digits, patterns)
     assert served.run(digits.parent, *command).returncode == 0
     alone = without_times(digits)
-    for path in itertools.chain.from_iterable(digits.glob(pattern) for pattern in patterns):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    forget(digits, patterns)
     both = [served.start(digits.parent, *command, output=tmp_path / str(number)) for number in range(2)]
     for process in both:
         process.join()
     said = "".join((tmp_path / f"{number}.stderr").read_text() for number in range(2))
     assert [process.exitcode for process in both] == [0, 0], said
     assert without_times(digits) == alone
+
+
+def forget(digits: Path, patterns: list[str]) -> None:
+    for path in itertools.chain.from_iterable(digits.glob(pattern) for pattern in patterns):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def without_times(digits: Path) -> dict[str, Any]:

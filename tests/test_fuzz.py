@@ -256,7 +256,7 @@ def test_saved_states(tmp_path: Path, data: st.DataObject) -> None:
         "seconds": 1.0,
     }
     drawn = data.draw(damaged_checkpoint(checkpoints.to_bytes(content)))
-    taken_or_refused(job.progress_path, drawn, lambda: loop._resume(job, {"counter": counter}))
+    taken_or_refused(job.progress_path, drawn, lambda: loop._resume(job, {"counter": counter}, rounds=3))
 
 
 @fuzz

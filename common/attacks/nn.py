@@ -55,7 +55,10 @@ class NNAttack:
     @torch.no_grad()
     def scores_of(self, features: Features) -> np.ndarray:
         """The same of answers that have been turned into features already."""
-        return self.net(*features).double().numpy()
+        scores = self.net(*features).double().numpy()
+        if not np.isfinite(scores).all():
+            raise CannotRun("its training diverged: lower nn_attack.learning_rate in configs/evaluation.yaml")
+        return scores
 
 
 def fit(

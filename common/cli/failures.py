@@ -12,6 +12,15 @@ import traceback
 MENDABLE, FAULT, INTERRUPTED, UNREAD = 1, 3, 130, 141
 
 
+INTERRUPTION = "interrupted: the same command goes on where this one stopped"
+
+
+def interrupted_early(*_: object) -> None:
+    """For Ctrl-C while packages are imported, which an exception would leave half done: nothing has been begun."""
+    os.write(2, f"{INTERRUPTION}\n".encode())
+    os._exit(INTERRUPTED)
+
+
 def report(error: BaseException, *, whole: bool) -> int:
     """Say in one line what went wrong, keep the traceback in a file where it may help, and give the exit status.
 
@@ -21,7 +30,7 @@ def report(error: BaseException, *, whole: bool) -> int:
 
     if isinstance(error, (KeyboardInterrupt, Stopped)):
         if not _launched():
-            print("interrupted: the same command goes on where this one stopped", file=sys.stderr)
+            print(INTERRUPTION, file=sys.stderr)
         return 128 + error.number if isinstance(error, Stopped) else INTERRUPTED
     if _launched() and (isinstance(error, PeerStopped) or _lost_a_peer(error)):
         return MENDABLE
@@ -33,7 +42,8 @@ def report(error: BaseException, *, whole: bool) -> int:
         traceback.print_exception(error)
     elif not isinstance(error, UserError):
         line += f" ({_kept(error)})"
-    print(f"error: {line}", file=sys.stderr)
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in line)
+    print(f"error: {shown}", file=sys.stderr)
     return status
 
 

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,23 +38,32 @@ def run(
     module: str | None = None,
 ) -> int:
     """Run a command; ``module`` names the one to start in several processes, where it is no script."""
+    nowhere = os.devnull  # in the place of what the caller has closed
+    sys.stdout, sys.stderr = sys.stdout or open(nowhere, "w"), sys.stderr or open(nowhere, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: whatever a notebook or a desktop has left there
     options = parser.parse_args(argv)
-    from common.runtime import children, device, distributed
-
-    device.keep_freed_memory()
+    early = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if early:
+        signal.signal(signal.SIGINT, failures.interrupted_early)
     try:
+        from common.runtime import children, device, distributed
+
+        device.keep_freed_memory()
         distributed.require_whole_launch()
         children.remember_last_words(distributed.rank())
         device.limit_threads()
         if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
+            if early:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
             return children.launch(options.nproc, program, cores=device.cores(), module=module is not None)
         with distributed.processes():
             work = prepare(options)
+            if early:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             introduction = [*work.head(), *_planned(work.plan())]
             if introduction:
                 distributed.say("\n".join([*introduction, ""]))

@@ -18,11 +18,13 @@ from common.runtime.config import Batch, Positive, Strict
 from common.runtime.device import PassSize, move, pass_size, query_size
 from common.runtime.modes import Noising, ScenarioSetting
 
+MOST_CANDIDATES = 10_000
+
 
 class DiffenceConfig(Strict):
     """configs/diffence.yaml"""
 
-    num_candidates: Annotated[int, Field(gt=0, le=10_000)]  # N
+    num_candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)]  # N
     step: Positive  # T of the paper: how far to noise
     scenario: ScenarioSetting  # what the defender knows: 1, members and non-members; 2, members; 3, neither
     noising: Noising  # see schedule.published_noise for what the published code does
@@ -67,11 +69,19 @@ class Diffence(nn.Module):
             raise ValueError(f"noising must be one of {', '.join(get_args(Noising))}, not {noising!r}")
         if answers not in get_args(Answers):
             raise ValueError(f"answers must be one of {', '.join(get_args(Answers))}, not {answers!r}")
+        for name, value in (("step", step), ("num_candidates", num_candidates), ("seed", seed)):
+            if type(value) is not int:
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"seed must be 0 … 2^63 - 1, not {seed}")
         last = last_step(denoiser.num_steps, noising)
         if not 1 <= step <= last:
             raise ValueError(f"step must be 1 … {last}, the diffusion model's steps, not {step}")
-        if num_candidates < 1 or (batch_size is not None and batch_size < 1):
-            raise ValueError(f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive")
+        if not 1 <= num_candidates <= MOST_CANDIDATES or (batch_size is not None and batch_size < 1):
+            raise ValueError(
+                f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive, and the first "
+                f"at most {MOST_CANDIDATES}"
+            )
         self.classifier = classifier
         self.denoiser = denoiser
         self.interval = Interval(*interval)

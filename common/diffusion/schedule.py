@@ -26,6 +26,9 @@ class ScheduleConfig(Strict):
     def _betas_rise(self) -> "ScheduleConfig":
         if self.beta_1 > self.beta_T:
             raise ValueError(f"beta_1 ({self.beta_1}) must not exceed beta_T ({self.beta_T})")
+        alpha_bar = linear_alpha_bar(T=self.T, beta_1=self.beta_1, beta_T=self.beta_T)
+        if alpha_bar[-1] <= 0 or not (alpha_bar.diff() < 0).all():
+            raise ValueError("no schedule: with these T, beta_1 and beta_T alpha_bar reaches 0 before its end")
         return self
 
 

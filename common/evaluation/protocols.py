@@ -30,7 +30,7 @@ from common.runtime.modes import ProtocolName, Scenario
 class EvaluationConfig(Strict):
     """configs/evaluation.yaml"""
 
-    num_sample: Positive  # at most so many members, and as many non-members, in each role
+    num_sample: Annotated[Positive, Field(ge=2)]  # at most so many members, and as many non-members, in each role
     bootstrap: Annotated[Positive, Field(ge=100)]  # resamples behind each 95 % interval
     nn_attack: NNAttackConfig
 

@@ -103,6 +103,13 @@ class UnderProtocol(Record):
             raise ValueError("best.auc is less than that of one of its attacks")
         if self.best.balanced_accuracy < max(row.balanced_accuracy or 0.0 for row in rows):
             raise ValueError("best.balanced_accuracy is less than that of one of its attacks")
+        if self.best.attack is not None and (
+            self.best.attack not in self.attacks or self.attacks[self.best.attack].auc != self.best.auc
+        ):
+            raise ValueError("best.auc is not that of best.attack")
+        ends = self.best.auc_ci
+        if ends is not None and any(row.auc_ci[0] > ends[0] or row.auc_ci[1] > ends[1] for row in rows):
+            raise ValueError("best.auc_ci, of the greatest of all attacks, lies below that of one of them")
         return self
 
 

@@ -1,5 +1,6 @@
 """The published form of a diffusion model: a checkpoint (half.pt) with its flags file (half.txt) beside it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def load_denoiser(
         raise UserError(f"{flags_file}: no schedule with these --T, --beta_1 and --beta_T: {error}") from None
     files = [
         FileRead(checkpoint, read.sha256, read.checked),
-        described,
+        replace(described, checked=None if made_from else False),
     ]
     return DiffusionModel(denoiser.eval().requires_grad_(False), files, made_from)
 

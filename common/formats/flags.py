@@ -1,5 +1,6 @@
 """The flags file beside a published diffusion checkpoint: one `--name=value` a line, shape and schedule of the UNet."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,8 @@ def _sections(found: dict[str, list[str]], path: Path) -> dict[str, dict[str, An
 
 
 def _number(text: str) -> int | float | str:
+    if not re.fullmatch(r"[-+0-9.eE]+", text):  # int() takes 1_000 and digits of all scripts
+        return text
     for kind in (int, float):
         try:
             return kind(text)

@@ -52,7 +52,13 @@ def torn(reports: Reports) -> list[str]:
 
 
 def _same_evaluation(one: Report, other: Report) -> bool:
-    """Reports that were written before evaluations had names are compared by what they were made from."""
+    """Of a report with Diffence and one without.
+
+    Reports that were written before evaluations had names are compared by what they were made from."""
+    for name in one.protocols.keys() & other.protocols.keys():
+        fenced, without = one.protocols[name].best, other.protocols[name].best
+        if fenced.difference and abs(fenced.difference.value - (fenced.auc - without.auc)) > 1e-9:
+            return False
     if one.evaluation is None and other.evaluation is None:
         return (one.inputs, one.config, one.seed) == (other.inputs, other.config, other.seed)
     return one.evaluation == other.evaluation

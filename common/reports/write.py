@@ -16,7 +16,9 @@ def write(folder: DatasetFolder, evaluation: Evaluation, without: Report, fenced
         "phi.png": pictures.phis(evaluation.main, title=title),
     }
     reports = together(without, fenced)
-    with storage.staged_folders(*(folder.results(each.subject, diffence=each.diffence) for each in reports)) as stages:
+    with storage.staged_folders(
+        *(folder.results(each.subject, diffence=each.diffence) for each in reports), last="report.json"
+    ) as stages:
         for report, stage in zip(reports, stages, strict=True):
             storage.write_json(stage / "report.json", report.model_dump(mode="json", by_alias=True))
             storage.write_text(stage / "report.txt", shown)

@@ -114,14 +114,15 @@ def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
         ) from error
     wanted = ", ".join(f"{key} ({kind.__name__})" for key, kind in expect.items())
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a dict with {wanted}, found {type(content).__name__}")
+        raise UserError(f"{path}: expected a dict with {wanted or 'text keys'}, found {type(content).__name__}")
+    checked = CHECKSUM in content
     said = content.pop(CHECKSUM, None)
-    if said is not None and said != _checksum_or_none(content):
+    if checked and said != (_checksum_or_none(content) or ""):
         raise Damaged(f"{path} is damaged: its checksum does not fit what it holds")
     wrong = [key for key, kind in expect.items() if not isinstance(content.get(key), kind)]
     if wrong:
         raise UserError(f"{path}: expected a dict with {wanted}; missing or of another type: {', '.join(wrong)}")
-    return Checkpoint(content, storage.bytes_sha256(data), said is not None)
+    return Checkpoint(content, storage.bytes_sha256(data), checked)
 
 
 def _checksum_or_none(content: dict[str, Any]) -> str | None:
@@ -158,6 +159,8 @@ def _unfit(found: Any, own: torch.Tensor) -> str | None:
     """What a value is that cannot be taken for a weight: another shape, or a kind that the network does not have."""
     if not isinstance(found, torch.Tensor):
         return f"{type(found).__name__}, expected a tensor"
+    if found.is_nested:
+        return "nested"
     if found.shape != own.shape:
         return f"{tuple(found.shape)}, expected {tuple(own.shape)}"
     if found.is_quantized or found.layout != torch.strided or (found.is_meta and not own.is_meta):
@@ -176,5 +179,10 @@ def require_finite(weights: Mapping[str, torch.Tensor], *, path: Path) -> None:
 def not_finite(content: Any, name: str = "") -> list[str]:
     """Names of the tensors in nested mappings that hold a NaN or an infinity."""
     if isinstance(content, Mapping):
-        return [bad for key, value in content.items() for bad in not_finite(value, f"{name}.{key}" if name else key)]
-    return [name] if isinstance(content, torch.Tensor) and not torch.isfinite(content).all() else []
+        return [
+            bad for key, value in content.items() for bad in not_finite(value, f"{name}.{key}" if name else str(key))
+        ]
+    if not isinstance(content, torch.Tensor):
+        return []
+    plain_kind = content.layout == torch.strided and not (content.is_quantized or content.is_meta or content.is_nested)
+    return [] if plain_kind and torch.isfinite(content).all() else [name]

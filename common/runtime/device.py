@@ -52,6 +52,10 @@ class Compute:
     precision: Precision = "fp32"
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, not {self.precision!r}")
+
     def __str__(self) -> str:
         return f"{self.precision}, compiled" if self.compile else self.precision
 

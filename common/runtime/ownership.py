@@ -100,9 +100,10 @@ def _opened(path: Path) -> int:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise UserError(f"{path}: a link or a folder stands where a lock is to be: move it away") from error
         raise
-    if not stat.S_ISREG(os.fstat(file).st_mode):
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(file)
-        raise UserError(f"{path}: something else than a file stands where a lock is to be: move it away")
+        raise UserError(f"{path}: something else than a file of its own stands where a lock is to be: move it away")
     return file
 
 

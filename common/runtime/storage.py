@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and what tells that a file is no longer what was written."""
 
+import errno
 import hashlib
 import io
 import json
@@ -45,8 +46,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename, error.filename2 = str(path), None  # what the caller knows
         raise
 
 
@@ -111,6 +114,8 @@ def read_array(path: Path, *, most: int) -> np.ndarray:
 
     Raises OSError where there is no file, and ValueError where its content is not what was written there.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most or data[-SEAL:] != _seal(path, data[:-SEAL]):
@@ -123,10 +128,10 @@ def _seal(path: Path, data: bytes) -> bytes:
 
 
 @contextmanager
-def staged_folders(*targets: Path) -> Iterator[list[Path]]:
+def staged_folders(*targets: Path, last: str = "") -> Iterator[list[Path]]:
     """New folders to write into; all their files move into ``targets``, only if the block succeeds.
 
-    The last files of each folder by name move last.
+    last:  the name of the files that move when all others have
     """
     with ExitStack() as clean:
         stages = []
@@ -138,8 +143,12 @@ def staged_folders(*targets: Path) -> Iterator[list[Path]]:
         for target in targets:
             target.mkdir(exist_ok=True)
         places = dict(zip(stages, targets, strict=True))
-        for file in sorted((file for stage in stages for file in stage.iterdir()), key=lambda file: file.name):
-            os.replace(file, places[file.parent] / file.name)
+        files = {file: places[stage] / file.name for stage in stages for file in stage.iterdir()}
+        for target in files.values():
+            if target.is_dir():  # found before anything is moved
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+        for file in sorted(files, key=lambda file: (file.name == last, file.name)):
+            os.replace(file, files[file])
 
 
 def digest(content: Any) -> str:

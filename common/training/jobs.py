@@ -78,15 +78,25 @@ def state(job: Job) -> State:
     if not job.path.is_file():
         return State(False, "begun, goes on where it stopped" if job.progress_path.is_file() else "not there")
     try:
-        found = checkpoints.read(job.path, expect={}).content.get("made_from")
+        read = checkpoints.read(job.path, expect={})
     except checkpoints.Damaged as error:
         return State(False, f"trained anew: {error}")
+    except UserError as error:
+        raise UserError(f"{error}; move it away to train anew") from error
+    found = read.content.get("made_from")
     if not isinstance(found, dict):
         raise UserError(f"{job.path} was not trained here and will not be overwritten: move it away to train anew")
     wanted = checkpoints.plain(job.made_from.record())
-    if found == wanted:
-        return State(True, "there already and up to date")
-    return State(False, f"trained anew: {_difference(found, wanted)}")
+    try:
+        differences = "" if found == wanted else _difference(found, wanted)
+    except (TypeError, ValueError, RuntimeError):  # keys of several types, tensors
+        return State(False, "trained anew: its made_from is damaged")
+    if not differences:
+        bad = [] if read.checked else checkpoints.not_finite(read.content)
+        if bad:
+            return State(False, f"trained anew: it carries no checksum, and {bad[0]} is not finite")
+        return State(True, "there already and up to date" + ("" if read.checked else ", unchecked: it has no checksum"))
+    return State(False, f"trained anew: {differences}")
 
 
 def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:

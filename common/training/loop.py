@@ -52,7 +52,7 @@ def run_rounds(
     diverged: then nothing of what it has written before is touched.
     """
     start = time.monotonic()
-    done, history, best, before = _resume(job, stateful)
+    done, history, best, before = _resume(job, stateful, rounds=rounds)
     writes = not together or distributed.is_first()
     if together:
         distributed.barrier()  # the first may take the saved progress away only when all have read it
@@ -97,33 +97,48 @@ def _rank(score: float) -> float:
 
 
 def _resume(
-    job: Job, stateful: Mapping[str, Stateful]
+    job: Job, stateful: Mapping[str, Stateful], *, rounds: int
 ) -> tuple[int, list[dict[str, Any]], dict[str, Any] | None, float]:
     if not job.progress_path.is_file():
         return 0, [], None, 0.0
     expect = {"key": str, "history": list, "state": dict, "seconds": float}
     try:
-        saved = checkpoints.read(job.progress_path, expect=expect).content
+        read = checkpoints.read(job.progress_path, expect=expect)
     except checkpoints.Damaged as error:
         print(f"{error}: starting from the beginning")
         return 0, [], None, 0.0
+    saved = read.content
+    if not read.checked:
+        print(f"{job.progress_path} carries no checksum: unchecked")
     if saved["key"] != job.key:
         print(f"{job.progress_path} belongs to other settings or data: starting from the beginning")
         return 0, [], None, 0.0
     try:
         history, best = saved["history"], saved["best"]
-        if not all(isinstance(row, dict) and row.keys() == history[0].keys() for row in history):
-            raise ValueError("its history is no table")
-        if best is not None and not {"round", "score", "kept"} <= best.keys():
-            raise ValueError("its best round is incomplete")
+        _require_sound(history, best, saved["seconds"], rounds=rounds)
         for name, thing in stateful.items():
             thing.load_state_dict(saved["state"][name])
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(
             f"{job.progress_path} does not hold what this training saves ({type(error).__name__}: {error}): "
             "delete it to start from the beginning"
         ) from error
     return len(saved["history"]), saved["history"], best, saved["seconds"]
+
+
+def _require_sound(history: Any, best: Any, seconds: float, *, rounds: int) -> None:
+    """Raise ValueError where that is nothing that such a training saves after one of its rounds."""
+    if not 1 <= len(history) <= rounds or [row["round"] for row in history] != list(range(1, len(history) + 1)):
+        raise ValueError(f"its history is not of the first rounds of {rounds}")
+    if any(row.keys() != history[0].keys() for row in history) or not 0 <= seconds < math.inf:
+        raise ValueError("its history is no table, or its seconds are none")
+    selects = "score" in history[0]
+    if selects != (best is not None):
+        raise ValueError("its best round is missing, or nothing selects one")
+    if best is not None:
+        kept, score = best["kept"], best["score"]
+        if not kept or score != history[best["round"] - 1]["score"] or checkpoints.not_finite(kept):
+            raise ValueError("its best round is not the one that its history has")
 
 
 def _save_progress(

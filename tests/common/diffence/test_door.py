@@ -41,7 +41,7 @@ REFUSED = {
     "list": (lambda x: z(x).tolist(), "answered a list"),
     "array": (lambda x: z(x).numpy(), "answered a ndarray"),
     "nothing": (lambda x: None, "answered a NoneType"),
-    "integers": (lambda x: z(x).round().long(), "torch.int64, expected floating logits"),
+    "integers": (lambda x: z(x).round().long(), r"torch.int64 \(5, 3\), expected floating logits"),
     "labels": (lambda x: z(x).argmax(dim=1), "torch.int64"),
     "booleans": (lambda x: z(x) > 0, "torch.bool"),
     "complex": (lambda x: z(x).to(torch.complex64), "torch.complex64"),

@@ -58,7 +58,7 @@ def test_no_attn_flag_means_no_attention(tmp_path):
 def ddpm_configs(draw):
     ch_mult = draw(st.lists(st.integers(1, 8), min_size=1, max_size=5))
     attn = draw(st.lists(st.integers(0, len(ch_mult) - 1), unique=True))
-    betas = st.floats(1e-9, 0.999)
+    betas = st.floats(1e-9, 0.03)
     beta_1, beta_T = sorted([draw(betas), draw(betas)])
     return DDPMConfig(
         unet=UNetConfig(

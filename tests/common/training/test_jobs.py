@@ -105,7 +105,7 @@ def test_checkpoints_of_before_provenance_was_typed_are_still_recognised(tmp_pat
     assert record == made_from and list(record) == list(made_from)
     assert job.key == hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
     torch.save({"state_dict": {}, "made_from": made_from}, job.path)
-    assert stated(job) == (True, "there already and up to date")
+    assert stated(job) == (True, "there already and up to date, unchecked: it has no checksum")
     job.path.unlink()
     scored_run(job, [0.5])
     assert checkpoints.read(job.path, expect={}).content["made_from"] == made_from
