@@ -5,9 +5,12 @@ the number of a signal where one ended the work: 130 interrupted by Ctrl-C, 143 
 """
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MENDABLE, FAULT, INTERRUPTED, UNREAD = 1, 3, 130, 141
 
@@ -15,10 +18,22 @@ MENDABLE, FAULT, INTERRUPTED, UNREAD = 1, 3, 130, 141
 INTERRUPTION = "interrupted: the same command goes on where this one stopped"
 
 
-def interrupted_early(*_: object) -> None:
-    """For Ctrl-C while packages are imported, which an exception would leave half done: nothing has been begun."""
-    os.write(2, f"{INTERRUPTION}\n".encode())
-    os._exit(INTERRUPTED)
+@contextmanager
+def nothing_begun() -> Iterator[None]:
+    """Within the block Ctrl-C ends the program at once, in one line: an exception would leave imports half done."""
+
+    def end(*_: object) -> None:
+        os.write(2, f"{INTERRUPTION}\n".encode())
+        os._exit(INTERRUPTED)
+
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeded:
+        signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        if heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def report(error: BaseException, *, whole: bool) -> int:

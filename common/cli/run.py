@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,25 +44,20 @@ def run(
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: whatever a notebook or a desktop has left there
     options = parser.parse_args(argv)
-    early = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if early:
-        signal.signal(signal.SIGINT, failures.interrupted_early)
     try:
-        from common.runtime import children, device, distributed
+        with failures.nothing_begun():
+            from common.runtime import children, device, distributed
 
         device.keep_freed_memory()
         distributed.require_whole_launch()
         children.remember_last_words(distributed.rank())
         device.limit_threads()
         if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
-            if early:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
             program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
             return children.launch(options.nproc, program, cores=device.cores(), module=module is not None)
         with distributed.processes():
-            work = prepare(options)
-            if early:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            with failures.nothing_begun():
+                work = prepare(options)
             introduction = [*work.head(), *_planned(work.plan())]
             if introduction:
                 distributed.say("\n".join([*introduction, ""]))

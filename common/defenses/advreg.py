@@ -15,7 +15,7 @@ from tqdm import tqdm
 from common.defenses.base import Defense, Task
 from common.models.mlp import initialise, relu_stack
 from common.runtime import rng
-from common.runtime.config import Depth, NonNegativeFloat, PositiveFloat
+from common.runtime.config import Few, NonNegativeFloat, PositiveFloat
 from common.runtime.images import Labelled, to_float
 from common.training.classifier import TrainingConfig, adam, answer, num_batches, selection_score, shuffled_batches
 from common.training.loop import run_rounds
@@ -23,10 +23,10 @@ from common.training.loop import run_rounds
 
 class AdvRegConfig(TrainingConfig):
     alpha: NonNegativeFloat  # weight of the inference net's gain in the classifier's loss
-    inference_batches: Depth  # of the inference net, in each round
-    classifier_batches: Depth  # of the classifier, in each round
+    inference_batches: Few  # of the inference net, in each round
+    classifier_batches: Few  # of the classifier, in each round
     inference_learning_rate: PositiveFloat
-    first_passes: Depth  # of the inference net over the members, after one plain epoch
+    first_passes: Few  # of the inference net over the members, after one plain epoch
     reference: Literal["without_validation", "whole"] = "without_validation"  # that the inference net learns from
 
     @model_validator(mode="after")

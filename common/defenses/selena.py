@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from common.defenses.base import Defense, Task, train_on_members
 from common.runtime import checkpoints, distributed, ownership, rng
-from common.runtime.config import Depth
+from common.runtime.config import Few
 from common.training.classifier import TrainingConfig, answer, train_classifier
 from common.training.jobs import Job, is_done
 
 
 class SelenaConfig(TrainingConfig):
-    teachers: Depth  # K
-    left_out: Depth  # L, the teachers that never see a given member
+    teachers: Few  # K
+    left_out: Few  # L, the teachers that never see a given member
     soft_labels: Literal["probabilities", "logits"]  # what is averaged over them; logits as in the published code
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from common.runtime import tensors
 from common.runtime.errors import UserError
 
 Answers = Literal["logits", "probabilities"]
@@ -21,8 +22,8 @@ def images_in(x: Any, *, classifier: Any, shape: tuple[int, ...] | None) -> torc
 
     Raises Refused saying what was found instead.
     """
-    if not isinstance(x, torch.Tensor) or not _is_plain(x) or x.ndim != 4 or len(x) == 0:
-        found = _kind(x) if isinstance(x, torch.Tensor) else type(x).__name__
+    if not isinstance(x, torch.Tensor) or not _is_floating(x) or x.ndim != 4 or len(x) == 0:
+        found = tensors.kind(x) if isinstance(x, torch.Tensor) else type(x).__name__
         raise Refused(f"expected float images [B, C, H, W] with B >= 1, found {found}")
     if shape is not None and tuple(x.shape[1:]) != tuple(shape):
         raise Refused(f"the diffusion model is for images {list(shape)}, found images {list(x.shape[1:])}")
@@ -50,8 +51,8 @@ def logits_of(answer: Any, *, count: int, answers: Answers, first: bool) -> torc
             f"the classifier answered a {type(answer).__name__}, expected a tensor of logits [{count}, K]: wrap it in "
             "a function that takes the logits out, such as lambda x: model(x)[0] or lambda x: model(x).logits"
         )
-    if not _is_plain(answer):
-        raise Refused(f"the classifier answered {_kind(answer)}, expected floating logits [{count}, K]")
+    if not _is_floating(answer):
+        raise Refused(f"the classifier answered {tensors.kind(answer)}, expected floating logits [{count}, K]")
     if answer.ndim != 2 or len(answer) != count or answer.shape[1] < 2:
         raise Refused(
             f"the classifier answered {tuple(answer.shape)}, expected logits [{count}, K] with K at least 2; a single "
@@ -73,16 +74,8 @@ def logits_of(answer: Any, *, count: int, answers: Answers, first: bool) -> torc
     return logits
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Whether it holds floating numbers, each of them, in memory."""
-    held = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_nested or tensor.is_quantized)
-    return held and tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def _kind(tensor: torch.Tensor) -> str:
-    """Type and shape, and how its values are held where that is unusual."""
-    held = "" if tensor.layout == torch.strided else f" {tensor.layout}"
-    return f"{tensor.dtype}{held}{'' if tensor.is_nested else f' {tuple(tensor.shape)}'}{' (meta)' * tensor.is_meta}"
+def _is_floating(tensor: torch.Tensor) -> bool:
+    return tensors.is_dense(tensor) and tensor.dtype in tensors.FLOATS
 
 
 def look_like_probabilities(rows: torch.Tensor, dtype: torch.dtype) -> bool:

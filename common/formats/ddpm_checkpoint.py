@@ -34,7 +34,7 @@ def load_denoiser(
     unet_config, schedule, described = flags.read(flags_file, image_size=image_size)
     require_halvings(unet_config, image_size=image_size, source=str(flags_file))
     read = checkpoints.read(checkpoint, expect={"ema_model": dict})
-    made_from = _described(read.content, unet_config, schedule, checkpoint, flags_file)
+    made_from = _provenance(read.content, unet_config, schedule, checkpoint, flags_file)
     weights = published.without_prefix(read.content["ema_model"], source=str(checkpoint))
     try:
         with torch.device("meta"):  # no memory is asked for before the weights are known to fit
@@ -47,12 +47,7 @@ def load_denoiser(
         raise UserError(f"{error}; the UNet is the one that {flags_file} describes") from None
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
     fast = accelerate(unet.to(compute.device), compile=compute.compile)
-    try:
-        denoiser = Denoiser(
-            fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size)
-        )
-    except ValueError as error:
-        raise UserError(f"{flags_file}: no schedule with these --T, --beta_1 and --beta_T: {error}") from None
+    denoiser = Denoiser(fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size))
     files = [
         FileRead(checkpoint, read.sha256, read.checked),
         replace(described, checked=None if made_from else False),
@@ -60,7 +55,7 @@ def load_denoiser(
     return DiffusionModel(denoiser.eval().requires_grad_(False), files, made_from)
 
 
-def _described(
+def _provenance(
     content: dict[str, Any], unet: UNetConfig, schedule: ScheduleConfig, checkpoint: Path, flags_file: Path
 ) -> Provenance | None:
     """What the checkpoint says that it was made from; UserError where that is another network or schedule."""

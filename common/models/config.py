@@ -4,18 +4,18 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from common.runtime.config import Depth, Fraction, Positive, Strict, Width
+from common.runtime.config import Few, Fraction, Positive, Strict, Width
 
 
 class ResNetConfig(Strict):
     width: Width  # channels of the first stage's 3x3 convolutions; each further stage has twice as many
-    blocks: Annotated[list[Depth], Field(min_length=1, max_length=6)]  # residual blocks per stage
+    blocks: Annotated[list[Few], Field(min_length=1, max_length=6)]  # residual blocks per stage
 
 
 class DenseNetConfig(Strict):
     growth_rate: Width  # channels that each layer adds
     init_features: Width  # channels of the stem
-    blocks: Annotated[list[Depth], Field(min_length=1, max_length=6)]  # layers per dense block
+    blocks: Annotated[list[Few], Field(min_length=1, max_length=6)]  # layers per dense block
 
 
 VGGStage = Annotated[
@@ -31,8 +31,8 @@ class VGGConfig(Strict):
 
 class ViTConfig(Strict):
     patch_size: Positive
-    layers: Depth
-    heads: Depth
+    layers: Few
+    heads: Few
     hidden: Width  # width of a token
     mlp: Width  # width inside an encoder layer's MLP
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from common.runtime.config import Depth, Fraction, NonNegative, Strict, Width
+from common.runtime.config import Few, Fraction, NonNegative, Strict, Width
 
 GROUPS = 32
 FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
@@ -19,9 +19,9 @@ FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
 
 class UNetConfig(Strict):
     ch: Annotated[Width, Field(multiple_of=GROUPS)]
-    ch_mult: Annotated[list[Depth], Field(min_length=1, max_length=10)]
+    ch_mult: Annotated[list[Few], Field(min_length=1, max_length=10)]
     attn: list[NonNegative]  # levels with attention
-    num_res_blocks: Depth
+    num_res_blocks: Few
     dropout: Fraction
 
     @model_validator(mode="after")

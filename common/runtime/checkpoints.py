@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.runtime import storage
+from common.runtime import storage, tensors
 from common.runtime.errors import UserError
 from common.runtime.storage import CHECKSUM
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that weights are taken from
 
 
 class Damaged(UserError):
@@ -117,7 +115,7 @@ def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
         raise UserError(f"{path}: expected a dict with {wanted or 'text keys'}, found {type(content).__name__}")
     checked = CHECKSUM in content
     said = content.pop(CHECKSUM, None)
-    if checked and said != (_checksum_or_none(content) or ""):
+    if checked and not _fits(content, said):
         raise Damaged(f"{path} is damaged: its checksum does not fit what it holds")
     wrong = [key for key, kind in expect.items() if not isinstance(content.get(key), kind)]
     if wrong:
@@ -125,11 +123,11 @@ def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
     return Checkpoint(content, storage.bytes_sha256(data), checked)
 
 
-def _checksum_or_none(content: dict[str, Any]) -> str | None:
+def _fits(content: dict[str, Any], said: Any) -> bool:
     try:
-        return checksum(content)
+        return bool(checksum(content) == said)
     except Exception:  # tensors of a kind that this project never writes
-        return None
+        return False
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], *, path: Path) -> None:
@@ -165,7 +163,7 @@ def _unfit(found: Any, own: torch.Tensor) -> str | None:
         return f"{tuple(found.shape)}, expected {tuple(own.shape)}"
     if found.is_quantized or found.layout != torch.strided or (found.is_meta and not own.is_meta):
         return f"{'quantised' if found.is_quantized else 'without values' if found.is_meta else found.layout}"
-    fits = found.dtype in FLOATS if own.is_floating_point() else found.dtype == own.dtype
+    fits = found.dtype in tensors.FLOATS if own.is_floating_point() else found.dtype == own.dtype
     return None if fits else f"{found.dtype}, expected {own.dtype}"
 
 
@@ -177,12 +175,11 @@ def require_finite(weights: Mapping[str, torch.Tensor], *, path: Path) -> None:
 
 
 def not_finite(content: Any, name: str = "") -> list[str]:
-    """Names of the tensors in nested mappings that hold a NaN or an infinity."""
+    """Names of the tensors in nested mappings that hold a NaN or an infinity, or hold no values that can be seen."""
     if isinstance(content, Mapping):
         return [
             bad for key, value in content.items() for bad in not_finite(value, f"{name}.{key}" if name else str(key))
         ]
     if not isinstance(content, torch.Tensor):
         return []
-    plain_kind = content.layout == torch.strided and not (content.is_quantized or content.is_meta or content.is_nested)
-    return [] if plain_kind and torch.isfinite(content).all() else [name]
+    return [] if tensors.is_dense(content) and torch.isfinite(content).all() else [name]

@@ -15,7 +15,7 @@ Positive = Annotated[int, Field(gt=0, le=MOST)]
 NonNegative = Annotated[int, Field(ge=0, le=2**63)]
 Batch = Annotated[int, Field(gt=0, le=65_536)]  # samples that are computed together
 Width = Annotated[int, Field(gt=0, le=16_384)]  # channels of a layer
-Depth = Annotated[int, Field(gt=0, le=256)]  # layers, and what layers are multiplied by
+Few = Annotated[int, Field(gt=0, le=256)]  # layers, teachers, batches of a round
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

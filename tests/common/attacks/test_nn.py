@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.attacks import nn
-from common.attacks.interface import Observations
+from common.attacks.interface import CannotRun, Observations
 from common.attacks.nn import NNAttackConfig
 from common.statistics import roc
 from tests.common.formula import fill
@@ -162,3 +162,9 @@ def test_choosing_on_the_test_takes_the_best_of_all_epochs_trained_on_all_answer
     one_epoch = config.model_copy(update={"epochs": 1})
     on_all, on_part = (nn.fit(part, one_epoch, seed=0, choose_on=test).net for part in (given, unseen))
     assert any(not torch.equal(a, b) for a, b in zip(on_all.parameters(), on_part.parameters(), strict=True))
+
+
+def test_a_training_that_diverges_cannot_run_and_says_which_setting_to_lower():
+    config = CONFIG.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(CannotRun, match=r"diverged: lower nn_attack\.learning_rate"):
+        nn.fit(answers(40, gap=2.0), config, seed=0).scores(answers(40, gap=2.0))

@@ -2,6 +2,8 @@ import errno
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -82,6 +84,18 @@ def test_a_signal_is_one_line_and_its_number_in_the_status(capsys, number, statu
         status,
         "interrupted: the same command goes on where this one stopped\n",
     )
+
+
+def test_ctrl_c_before_anything_is_begun_is_one_line():
+    source = """
+import os, signal
+from common.cli import failures
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with failures.nothing_begun():
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", source], cwd=miniature.REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, f"{failures.INTERRUPTION}\n")
 
 
 LOST = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:12345")

@@ -50,6 +50,8 @@ REFUSED = {
     "other batch": (lambda x: z(x)[:1].expand(2, 3), r"\(2, 3\), expected logits"),
     "probabilities": (lambda x: z(x).softmax(1), 'answered probabilities.*answers="probabilities"'),
     "half probabilities": (lambda x: z(x).softmax(1).half(), "answered probabilities"),
+    "sparse": (lambda x: z(x).to_sparse(), "torch.sparse_coo"),
+    "meta": (lambda x: z(x).to("meta"), r"\(meta\), expected floating logits"),
     "one-hot": (lambda x: nn.functional.one_hot(z(x).argmax(1), 3).float(), "answered probabilities"),
 }
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -28,6 +29,16 @@ def test_a_failure_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, 
     with pytest.raises(OSError, match="disk full"):
         storage.write_bytes(tmp_path / "file", b"new")
     assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_what_the_system_refuses_is_told_with_the_file_that_was_to_be_written(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as caught:
+        storage.write_bytes(tmp_path / "file", b"new")
+    assert caught.value.filename == str(tmp_path / "file") and not contents(tmp_path)
 
 
 def test_a_writer_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):

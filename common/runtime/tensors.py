@@ -1,0 +1,16 @@
+"""What a tensor from outside must be to be computed with."""
+
+import torch
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether each of its values is held in memory: it is not sparse, nested, quantised or of device "meta"."""
+    return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_nested or tensor.is_quantized)
+
+
+def kind(tensor: torch.Tensor) -> str:
+    """Type and shape, and how its values are held where that is unusual."""
+    held = "" if tensor.layout == torch.strided else f" {tensor.layout}"
+    return f"{tensor.dtype}{held}{'' if tensor.is_nested else f' {tuple(tensor.shape)}'}{' (meta)' * tensor.is_meta}"
