@@ -316,6 +316,8 @@ def test_a_report_that_cannot_be_is_refused(
 
 AT_ONCE = {
     "selena": (["final-all-models/resnet/selena*"], ("digits", "train_defense.py", "--defense", "selena")),
+    "hamp": (["final-all-models/resnet/hamp*"], ("digits", "train_defense.py", "--defense", "hamp")),
+    "memguard": (["final-all-models/resnet/memguard*"], ("digits", "train_defense.py", "--defense", "memguard")),
     "ddpm": (["diff_defense/diff_models/*"], ("digits", "train_ddpm.py")),
     "evaluation": (["evaluate_MIAs/banks/*", "evaluate_MIAs/results/*"], EVALUATE),
 }

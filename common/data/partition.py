@@ -143,7 +143,7 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
     if permutation is None:
         order, sha256, source = np.random.RandomState(seed).permutation(size), None, f"seed {seed}"
     else:
-        (order, sha256), source = permutations.read_permutation(permutation, size=size), permutation.name
+        (order, sha256), source = permutations.read_with_sha256(permutation, size=size), permutation.name
     return PartitionFile(
         schema_version=1,
         dataset=dataset,

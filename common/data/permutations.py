@@ -43,8 +43,13 @@ def check(permutation: np.ndarray, *, size: int, source: str) -> np.ndarray:
     return permutation.astype(np.int64)
 
 
-def read_permutation(path: Path, *, size: int) -> tuple[np.ndarray, str]:
-    """A permutation from .npy, .npz (one array) or .pkl, and the sha256 of the file as it was read."""
+def read_permutation(path: Path, *, size: int) -> np.ndarray:
+    """A permutation int64 [size] from .npy, .npz (one array) or .pkl; UserError where the file holds anything else."""
+    return read_with_sha256(path, size=size)[0]
+
+
+def read_with_sha256(path: Path, *, size: int) -> tuple[np.ndarray, str]:
+    """As ``read_permutation``, and the sha256 of the very bytes that it was read from."""
     readers = {".npy": _read_npy, ".npz": _read_npz, ".pkl": _read_pickle}
     if path.suffix not in readers:
         raise UserError(f"{path}: expected a file ending in {', '.join(readers)}")

@@ -37,7 +37,7 @@ def refusal(path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint64, ">i8"])
 def test_a_permutation_is_read_from_every_kind_of_file(tmp_path, suffix, dtype):
-    read, _ = permutations.read_permutation(write(tmp_path / f"order{suffix}", ORDER.astype(dtype)), size=10)
+    read = permutations.read_permutation(write(tmp_path / f"order{suffix}", ORDER.astype(dtype)), size=10)
     assert read.dtype == np.int64
     assert np.array_equal(read, ORDER)
 
@@ -49,7 +49,7 @@ def test_a_pickle_written_by_numpy_1_is_read(tmp_path):
     assert len(old_name) == len(data) - 1
     (frame,) = struct.unpack("<Q", data[3:11])
     (tmp_path / "cifar_shuffle.pkl").write_bytes(old_name[:3] + struct.pack("<Q", frame - 1) + old_name[11:])
-    assert np.array_equal(permutations.read_permutation(tmp_path / "cifar_shuffle.pkl", size=10)[0], ORDER)
+    assert np.array_equal(permutations.read_permutation(tmp_path / "cifar_shuffle.pkl", size=10), ORDER)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -80,7 +80,7 @@ def test_an_array_of_objects_is_refused(tmp_path, suffix):
 def test_a_permutation_is_read_from_every_pickle_protocol(tmp_path, protocol, dtype):
     path = tmp_path / "order.pkl"
     path.write_bytes(pickle.dumps(ORDER.astype(dtype), protocol=protocol))
-    assert permutations.read_permutation(path, size=10)[0].tolist() == ORDER.tolist()
+    assert permutations.read_permutation(path, size=10).tolist() == ORDER.tolist()
 
 
 class _Encodes:
