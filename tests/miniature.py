@@ -35,7 +35,12 @@ TINY: dict[str, dict[str, Any]] = {
         "training": {"total_steps": 6, "steps_per_round": 2, "batch_size": 4, "warmup_steps": 2, "sample_steps": 2},
     },
     "diffence": {"num_candidates": 3, "group_size": 5},
-    "evaluation": {"num_sample": 12, "bootstrap": 100, "nn_attack": {"epochs": 2, "decay_epoch": 1}},
+    "evaluation": {
+        "num_sample": 12,
+        "bootstrap": 100,
+        "nn_attack": {"epochs": 2, "decay_epoch": 1},
+        "near_copies": {"candidates": 6},
+    },
 }
 TINY_DEFENSE: dict[str, Any] = {"epochs": 3, "batch_size": 8}
 TINY["selena"] = {**TINY_DEFENSE, "teachers": 3, "left_out": 1}

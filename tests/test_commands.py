@@ -9,6 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 
+from common.attacks import ATTACKS
 from common.cli.summary import main as summary
 from common.defenses import DEFENSES
 from common.evaluation import departures
@@ -19,19 +20,7 @@ from tests.common.formula import fill
 from tests.miniature import DATASETS, files_below, run
 
 EVALUATE = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
-ATTACKS = {
-    "confidence",
-    "loss",
-    "entropy",
-    "modified_entropy",
-    "correctness",
-    "confidence_per_class",
-    "entropy_per_class",
-    "modified_entropy_per_class",
-    "nn",
-}
-
-
+FAST = {name for name, attack in ATTACKS.items() if attack.fast}
 PUBLISHED_ATTACKS = {"confidence", "loss", "entropy", "modified_entropy", "nn"}
 
 
@@ -45,7 +34,7 @@ def test_whole_path(trained: Path, dataset: str) -> None:
         json.loads((results / name / "report.json").read_text()) for name in ("undefended", "undefended_w_diffence")
     )
     for folder in ("undefended", "undefended_w_diffence"):
-        for name in ("report.txt", "roc.png", "phi.png"):
+        for name in ("report.txt", "roc.png", "phi.png", "copies.png", "reliability.png"):
             assert (results / folder / name).stat().st_size > 0
         assert (results / folder / "report.txt").read_text() in done.stdout
     assert (plain["dataset"], plain["defense"], plain["diffence"]) == (dataset, "undefended", False)
@@ -55,14 +44,21 @@ def test_whole_path(trained: Path, dataset: str) -> None:
     assert 0 <= fenced["raw_answer_rate"] <= 1
     for report in (plain, fenced):
         assert list(report["protocols"]) == ["held_out", "published"]
-        assert set(report["protocols"]["held_out"]["attacks"]) == ATTACKS
+        assert set(report["protocols"]["held_out"]["attacks"]) == FAST
         assert set(report["protocols"]["published"]["attacks"]) == PUBLISHED_ATTACKS
         for content in report["protocols"].values():
             for row in content["attacks"].values():
                 assert row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1]
-                assert set(row) == {"auc", "auc_ci", "balanced_accuracy", "tpr_at_fpr", "tnr_at_fnr", "difference"}
+                assert row["balanced_accuracy_ci"][0] <= row["balanced_accuracy"] <= row["balanced_accuracy_ci"][1]
+                for rates, points in ((row["tpr_at_fpr"], row["tpr_points"]), (row["tnr_at_fnr"], row["tnr_points"])):
+                    assert rates == {name: point["hits"] / point["of"] for name, point in points.items()}
                 assert set(row["tpr_at_fpr"]) == {"0.001", "0.01"} and set(row["tnr_at_fnr"]) == {"0.001"}
             assert content["best"]["auc"] == max(row["auc"] for row in content["attacks"].values())
+        held_out = report["protocols"]["held_out"]
+        assert held_out["attacks"]["near_copies_64"]["queries"] == 64
+        assert held_out["chosen"]["attack"] in FAST and held_out["not_run"].keys() == {"boundary"}
+        assert sum(held_out["utility"]["bins"]["counts"]) == report["counts"]["final_test"]["non_members"]
+        assert next(iter(report)) == "verdict" and report["verdict"].startswith("Shown one training image")
         assert {"counts", "config", "seed", "versions", "inputs", "seconds"} <= set(report)
 
 
@@ -144,6 +140,55 @@ def test_evaluating_again_reads_the_bank_and_gives_the_same_report(trained: Path
     assert served.run(trained, *EVALUATE).returncode == 0
     assert files_below(trained / "digits" / "evaluate_MIAs" / "banks") == banks
     assert _without_seconds(files_below(results)) == _without_seconds(first)
+
+
+def test_attacks_are_chosen_by_name(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    done = served.run(root, *EVALUATE, "--attacks", "work", "loss", "--protocol", "held_out")
+    assert done.returncode == 0, done.stderr
+    results = root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence"
+    report = json.loads((results / "report.json").read_text())
+    assert set(report["protocols"]["held_out"]["attacks"]) == {"work", "loss"}
+    assert not (results / "copies.png").exists()
+    assert served.run(root, *EVALUATE, "--attacks", "wrok").returncode == 2
+
+
+def test_several_seeds_are_evaluated_anew_and_what_is_finished_is_kept(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    seeds, before = root / "digits" / "seeds", files_below(root / "digits")
+    defenses = ("--defense", "undefended", "selena")
+    command = ("digits/evaluate_MIAs", "evaluate.py", "--attacks", "loss", "entropy", *defenses, "--seeds")
+    left = served.run(root, *command, "4", "5", "--dry-run").stdout
+    assert left.count("to do") == 4 and not seeds.exists()
+    done = served.run(root, *command, "4")
+    assert done.returncode == 0, done.stderr
+    first = files_below(seeds)
+    left = served.run(root, *command, "4", "5", "--dry-run").stdout
+    assert left.count("finished") == 2 and left.count("to do") == 2
+    done = served.run(root, *command, "4", "5")
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.index("Mean and standard deviation") :]
+    assert "undefended" in table and "selena" in table and "seeds 4, 5" in table and "±" in table
+    after = files_below(seeds)
+    assert {name: after[name] for name in first} == first  # not made again
+    reports = [json.loads(after[f"{seed}/evaluate_MIAs/results/selena/report.json"]) for seed in (4, 5)]
+    assert [report["seed"] for report in reports] == [4, 5]
+    outside = {name: data for name, data in files_below(root / "digits").items() if not name.startswith("seeds/")}
+    assert outside == before  # nothing of the folder's own is touched
+    # a report of other settings is not taken for a finished one, nor one whose model is gone
+    assert served.run(root, *command, "4", "-N", "2", "--dry-run").stdout.count("to do") == 2
+    (seeds / "4" / "final-all-models" / "resnet" / "selena.pth.tar").unlink()
+    left = served.run(root, *command, "4", "5", "--dry-run").stdout
+    assert left.count("finished") == 3 and left.count("to do") == 1
+
+
+def test_several_defences_need_several_seeds(trained: Path) -> None:
+    done = served.run(trained, "digits/evaluate_MIAs", "evaluate.py", "--defense", "all")
+    assert done.returncode == 1 and "--seeds" in done.stderr
+    done = served.run(trained, *EVALUATE, "--seeds", "1", "--departures")
+    assert done.returncode == 1 and "leave out" in done.stderr
 
 
 def _without_seconds(files: dict[str, bytes]) -> dict[str, object]:

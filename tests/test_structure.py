@@ -26,13 +26,13 @@ MAY_IMPORT = {
     "attacks": {"runtime", "statistics", "models"},  # of models only the layers of its own networks: see below
     "formats": {"runtime", "models", "diffusion", "training"},  # of training what checkpoints say they were made from
     "evaluation": {"runtime", "data", "statistics", "diffence", "attacks"},
-    "reports": {"runtime", "statistics", "evaluation"},
+    "reports": {"runtime", "statistics", "attacks", "evaluation"},
     "experiment": {
         *("runtime", "data", "statistics", "models", "training", "diffusion", "diffence", "defenses", "attacks"),
         *("formats", "evaluation", "reports"),
     },
-    # defenses and models for the names in --help; reports and training for the summary, which needs no dataset
-    "cli": {"runtime", "defenses", "models", "evaluation", "experiment", "reports", "training"},
+    # attacks, defenses and models for the names in --help; reports and training for the summary, which needs no dataset
+    "cli": {"runtime", "attacks", "defenses", "models", "evaluation", "experiment", "reports", "training"},
 }
 LONGEST = 250  # lines of a file in common/
 

@@ -48,6 +48,16 @@ def members_in(given: Any, *, shape: tuple[int, ...], name: str = "member") -> n
     return array.astype(bool)
 
 
+def numbers_in(given: Any, *, name: str, shape: tuple[int, ...], holes: bool = False) -> np.ndarray:
+    """Finite real numbers of any type as float64, NaN where ``holes`` may be. Raises ValueError for anything else."""
+    array = _array(given, name)
+    if array.shape != shape or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        raise ValueError(f"{name}: expected numbers {list(shape)}, found {array.dtype} {array.shape}")
+    if not (np.isfinite(array) | (holes & np.isnan(array))).all():
+        raise ValueError(f"{name}: NaN or infinite numbers")
+    return array.astype(np.float64)
+
+
 def _array(given: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(given)

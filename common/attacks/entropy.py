@@ -1,14 +1,14 @@
 """Entropy: answers to members are less uncertain (Song and Mittal, USENIX Security 2021)."""
 
 import numpy as np
-from scipy.special import entr, softmax
 
+from common.attacks import statistics
 from common.attacks.threshold import attack
 
 
 def entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Negative entropy of the answer; the true label is not used."""
-    return -entr(softmax(logits, axis=1)).sum(axis=1)
+    return -statistics.entropy(logits)
 
 
 ATTACK = attack("entropy", entropy, source="Song and Mittal, USENIX Security 2021", published=True)

@@ -1,9 +1,9 @@
 """Loss: members have a smaller cross-entropy (Yeom et al., CSF 2018)."""
 
 import numpy as np
-from scipy.special import logsumexp
 
-from common.attacks.threshold import attack, of_label
+from common.attacks import statistics
+from common.attacks.threshold import attack
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -11,9 +11,7 @@ def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     So written it still tells answers apart whose p_y rounds to 1, as the most confident members' does.
     """
-    others = logits.copy()
-    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
-    return -np.logaddexp(0, logsumexp(others, axis=1) - of_label(logits, labels))
+    return -np.logaddexp(0, -statistics.phi_of(logits, labels))
 
 
 ATTACK = attack("loss", loss, source="Yeom et al., CSF 2018", published=True)

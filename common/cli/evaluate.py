@@ -1,14 +1,18 @@
 """bash evaluate_mia.sh --defense undefended"""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from common.attacks import ATTACKS
 from common.cli import flags
 from common.cli.run import Work, head, run
+from common.defenses import DEFENSES
 from common.runtime import modes
 
 if TYPE_CHECKING:
+    from common.evaluation.protocols import Protocol
     from common.evaluation.run import Settings
     from common.experiment.experiment import Experiment
 
@@ -17,7 +21,32 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     parser = flags.parser("evaluate_mia.sh", "Attack a trained classifier, alone and behind Diffence, and report both.")
     flags.add_machine(parser)
     flags.add_settings(parser, "data, classifier, evaluation, diffence")
-    flags.add_defense(parser)
+    parser.add_argument(
+        "--defense",
+        nargs="+",
+        choices=(*DEFENSES, "all"),
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(DEFENSES)}; with --seeds several, or all",
+    )
+    flags.add_model(parser)
+    parser.add_argument(
+        "--attacks",
+        nargs="+",
+        choices=(*ATTACKS, "fast", "all"),
+        default=["fast"],
+        metavar="NAME",
+        help="attacks of the held-out protocol: fast, which is all that need neither shadow models nor a search for "
+        f"the boundary; all; or some of {', '.join(ATTACKS)} (default: fast)",
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=flags.seed,
+        metavar="SEED",
+        help="partition, models, fence and attacks anew for each, in seeds/SEED, and mean and spread in one table; "
+        "what is finished is kept; default: one evaluation, of what is in this folder",
+    )
     parser.add_argument(
         "--scenario",
         type=int,
@@ -65,8 +94,9 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
 
 
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
-    from common.evaluation.protocols import PROTOCOLS
     from common.experiment import evaluate
+    from common.runtime.errors import UserError
+    from common.runtime.subject import Subject
 
     settings = {
         "diffence.scenario": options.scenario,
@@ -76,13 +106,43 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
         "evaluation.num_sample": options.num_sample,
     }
     experiment = flags.experiment(folder, options, network="diffusion", settings=settings)
-    subject = flags.subject(options)
-    protocols = list(PROTOCOLS.values()) if options.protocol == "both" else [PROTOCOLS[options.protocol]]
-    chosen = evaluate.settings_for(experiment, subject, protocols)
+    defenses = list(DEFENSES) if "all" in options.defense else list(dict.fromkeys(options.defense))
+    chosen = [
+        evaluate.settings_for(experiment, Subject(options.model, defense), _protocols(options)) for defense in defenses
+    ]
+    if options.seeds is not None:
+        return _over_seeds(experiment, chosen, options)
+    if len(chosen) > 1:
+        raise UserError("--defense: one at a time, but with --seeds")
     return Work(
         head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),
-        plan=lambda: () if options.departures else evaluate.plan(experiment, subject),
-        do=lambda: _do(experiment, chosen, options),
+        plan=lambda: () if options.departures else evaluate.plan(experiment, chosen[0].subject),
+        do=lambda: _do(experiment, chosen[0], options),
+    )
+
+
+def _protocols(options: argparse.Namespace) -> "list[Protocol]":
+    """Those that were asked for, with the attacks that were."""
+    from common.evaluation.protocols import PROTOCOLS
+
+    names = [name for name in ATTACKS if name in options.attacks or "all" in options.attacks]
+    if "fast" in options.attacks:
+        names = [name for name, attack in ATTACKS.items() if attack.fast or name in names]
+    wanted = PROTOCOLS if options.protocol == "both" else [options.protocol]
+    return [replace(PROTOCOLS[name], chosen=tuple(names)) for name in wanted]
+
+
+def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: argparse.Namespace) -> Work:
+    from common.experiment import seeds
+    from common.runtime.errors import UserError
+
+    if options.seed or options.departures or options.diffusion:
+        raise UserError("--seeds trains all anew: leave out --seed, --departures and --diffusion")
+    each = seeds.runs(experiment, chosen, list(dict.fromkeys(options.seeds)))
+    return Work(
+        head=lambda: head(experiment, seeds.reads(chosen), prog="evaluate_mia.sh"),
+        plan=lambda: seeds.plan(each),
+        do=lambda: _shown(seeds.run_all(each)),
     )
 
 
@@ -91,10 +151,13 @@ def _do(experiment: "Experiment", settings: "Settings", options: argparse.Namesp
     from common.runtime.errors import UserError
 
     if not options.departures:
-        shown = evaluate.run(experiment, settings)
+        _shown(evaluate.run(experiment, settings))
     elif options.noising or options.protocol != "both":
         raise UserError("--departures compares protocols and noisings itself: leave out --protocol and --noising")
     else:
-        shown = evaluate.measure_departures(experiment, settings, style=options.departures)
-    if shown is not None:
-        print(shown)
+        _shown(evaluate.measure_departures(experiment, settings, style=options.departures))
+
+
+def _shown(text: str | None) -> None:
+    if text is not None:
+        print(text)

@@ -39,7 +39,7 @@ class _ShowsDefaults(argparse.HelpFormatter):
 
 
 def add_machine(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--seed", type=_seed, default=0, help="of every random draw")
+    made.add_argument("--seed", type=seed, default=0, help="of every random draw")
     made.add_argument("--device", choices=get_args(modes.Device), default="auto", help="auto is the best there is")
 
 
@@ -57,6 +57,10 @@ def add_settings(made: argparse.ArgumentParser, files: str) -> None:
 
 def add_defense(made: argparse.ArgumentParser) -> None:
     made.add_argument("--defense", choices=tuple(DEFENSES), required=True)
+    add_model(made)
+
+
+def add_model(made: argparse.ArgumentParser) -> None:
     made.add_argument("--model", choices=tuple(MODELS), default="resnet", help="classifier family")
 
 
@@ -76,7 +80,7 @@ def add_dry_run(made: argparse.ArgumentParser) -> None:
     made.add_argument("--dry-run", action="store_true", help="print what would be made and what is there; do nothing")
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"must be 0 … 2^32 - 1, not {value}")

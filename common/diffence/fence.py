@@ -101,6 +101,13 @@ class Diffence(nn.Module):
         """All candidates of images [B, C, H, W] in [0, 1], on the CPU."""
         return self.draw(x, until=None)
 
+    @torch.no_grad()
+    def raw(self, x: torch.Tensor) -> torch.Tensor:
+        """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]."""
+        x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
+        self.eval()
+        return self._with_raw(x, None, self._size(x, pass_size)).logits[:, -1]
+
     def draw(
         self,
         x: torch.Tensor,
@@ -136,9 +143,7 @@ class Diffence(nn.Module):
     ) -> Candidates:
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
-        size = (
-            PassSize(self.batch_size, self.batch_size) if self.batch_size else size_on(x.device, pixels=x[0, 0].numel())
-        )
+        size = self._size(x, size_on)
         keys = [rng.sample_key(image) for image in x]
         return complete(
             self._with_raw(x, known, size),
@@ -147,6 +152,11 @@ class Diffence(nn.Module):
             size=size,
             tick=tick,
         )
+
+    def _size(self, x: torch.Tensor, size_on: Callable[..., PassSize]) -> PassSize:
+        if self.batch_size:
+            return PassSize(self.batch_size, self.batch_size)
+        return size_on(x.device, pixels=x[0, 0].numel())
 
     def _with_raw(self, x: torch.Tensor, known: Candidates | None, size: PassSize) -> Candidates:
         """The known candidates, or none, and the logits of x itself in their place."""

@@ -1,14 +1,14 @@
 """From candidates to observations: what a role's samples are answered, with the fence or without."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from common.attacks.interface import Observations
+from common.attacks.interface import LabelKind, Observations, QueryKind
 from common.data.partition import Partition, Role
 from common.diffence import Candidates, Interval, select
-from common.diffence.rule import reconstructions_needed
+from common.diffence.rule import EVERYWHERE, reconstructions_needed
 from common.evaluation.bank import Bank, Part
 from common.runtime.images import Labelled
 
@@ -46,12 +46,39 @@ class Answered:
 
 
 @dataclass(frozen=True, eq=False)
+class Further:
+    """What is asked of n samples beside the images themselves.
+
+    queries:        what each of Q further queries is
+    raw:            float32 [n, Q, K], the classifier's own answers
+    fenced:         float32 [n, Q, K], those behind the fence
+    work:           int64 [n, Q], the reconstructions that the latter take
+    label_queries:  what each of L changed images is of which the label alone is asked
+    labels_kept:    bool [n, L], whether it is that of the image; a fence that keeps labels changes nothing here
+    boundary:       the distance to the nearest image of another label, float64 [n], NaN where it was not searched, and
+                    the queries that a search takes
+    """
+
+    queries: tuple[QueryKind, ...]
+    raw: np.ndarray
+    fenced: np.ndarray
+    work: np.ndarray
+    label_queries: tuple[LabelKind, ...]
+    labels_kept: np.ndarray
+    boundary: tuple[np.ndarray, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class RoleCandidates:
-    """The candidates of one role's samples, members first, with their true labels int64 [n] and bool [n]."""
+    """The candidates of one role's samples, members first, with their true labels int64 [n] and bool [n].
+
+    further:  what attackers ask beside the images themselves, where they do
+    """
 
     candidates: Candidates
     labels: np.ndarray
     member: np.ndarray
+    further: Further | None = None
 
     def answered(self, interval: Interval | None) -> Answered:
         """The fenced answers, or the raw ones where there is no interval. From here on there are numpy arrays only."""
@@ -59,10 +86,30 @@ class RoleCandidates:
         index = torch.full((n,), candidates.count) if interval is None else select(candidates, interval)
         rows = torch.arange(n)
         return Answered(
-            Observations.of_images(candidates.logits[rows, index].double().numpy(), self.labels, self.member),
+            self._observed(candidates.logits[rows, index].double().numpy(), interval),
             candidates.phi[rows, index].numpy(),
             candidates.logits[:, -1].argmax(dim=1).numpy(),
             (index == candidates.count).numpy(),
+        )
+
+    def _observed(self, logits: np.ndarray, interval: Interval | None) -> Observations:
+        """The answers to the images and to all that is asked beside them."""
+        of_images = Observations.of_images(logits, self.labels, self.member)
+        further = self.further
+        if further is None:
+            return of_images
+        fenced = interval is not None
+        work = reconstructions_needed(self.candidates, interval).numpy() if interval else np.zeros(len(self.labels))
+        return replace(
+            of_images,
+            answers=np.concatenate([of_images.answers, further.fenced if fenced else further.raw], axis=1),
+            queries=(*of_images.queries, *further.queries),
+            work=np.concatenate([work[:, None], further.work * fenced], axis=1),
+            interval=None if interval == EVERYWHERE else interval,
+            labels_kept=further.labels_kept,
+            label_queries=further.label_queries,
+            boundary=further.boundary and further.boundary[0],
+            boundary_cost=further.boundary[1] if further.boundary else 0,
         )
 
     def reconstructions_per_query(self, interval: Interval) -> float:
@@ -90,6 +137,10 @@ class Population:
             Part("test", len(test), _places(test, role.non_members), self.test.images[role.non_members]),
         )
 
+    def images(self, role: Role) -> torch.Tensor:
+        """uint8 [n, C, H, W], members first."""
+        return torch.cat([part.images for part in self.parts(role)])
+
     def labels(self, role: Role) -> np.ndarray:
         """int64 [n], members first."""
         return torch.cat([self.train.labels[role.members], self.test.labels[role.non_members]]).numpy()
@@ -97,10 +148,14 @@ class Population:
 
 @dataclass(frozen=True)
 class FencedPopulation:
-    """A population behind one fence, its candidates kept in a bank."""
+    """A population behind one fence, its candidates kept in a bank.
+
+    near:  a second bank, of more candidates by another seed, from which near-copies are answered
+    """
 
     population: Population
     bank: Bank
+    near: Bank
 
     def draw(self, role: Role, *, until: Interval | None, desc: str) -> RoleCandidates:
         """A role's candidates, each sample's drawn until one is accepted; None draws them all."""

@@ -19,7 +19,7 @@ from common.runtime import distributed
 from common.runtime.modes import Noising
 
 EPOCH = "trained attack's epoch by its test AUC"
-START = replace(HELD_OUT, published_attacks=True, with_correctness=True)
+START = replace(HELD_OUT, published_attacks=True, with_correctness=True, chooses=False)
 DEPARTURES: dict[str, tuple[Protocol, Noising]] = {
     "forward noising": (START, "published"),
     "interval tuned on the scored samples": (replace(START, tuning=START.test), "ddpm"),
@@ -59,7 +59,7 @@ def measure(
         draw(
             fenced[noising],
             protocol,
-            num_sample=settings.evaluation.num_sample,
+            settings.evaluation,
             scenario=settings.fence.scenario,
             desc=f"purify {settings.subject.defense}",
         )

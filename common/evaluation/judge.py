@@ -10,51 +10,12 @@ from common.attacks import suite
 from common.attacks.interface import Attack, Fitting
 from common.attacks.suite import Scored
 from common.diffence import Interval
+from common.evaluation import choice
 from common.evaluation.answers import Answered
 from common.evaluation.protocols import Drawn, EvaluationConfig, Protocol
-from common.evaluation.record import AttackRow, Best, Difference, Reduction, Reductions
-from common.statistics import roc
+from common.evaluation.record import Best, Chosen, Difference, Reduction, Reductions
+from common.evaluation.rows import Judged
 from common.statistics.bootstrap import Bootstrap, interval95
-
-FPRS = ("0.001", "0.01")
-FNRS = ("0.001",)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One attack's scores, with the resamples of the samples that it is judged on."""
-
-    protocol: Protocol
-    scored: Scored
-    bootstrap: Bootstrap
-
-    @cached_property
-    def aucs(self) -> np.ndarray:
-        """float64 [B], the AUC of every resample."""
-        return self.bootstrap.aucs(*self.scored)
-
-    @cached_property
-    def accuracies(self) -> np.ndarray:
-        """float64 [B], the balanced accuracy of every resample."""
-        if self.protocol.hindsight_threshold:
-            return self.bootstrap.hindsight_accuracies(*self.scored)
-        return self.bootstrap.accuracies(*self.scored, threshold=0.0)
-
-    @cached_property
-    def measured(self) -> AttackRow:
-        hindsight, strict = self.protocol.hindsight_threshold, self.protocol.strict_rates
-        accuracy = roc.hindsight_accuracy if hindsight else _accuracy_of_fitted
-        return AttackRow(
-            auc=roc.auc(*self.scored),
-            auc_ci=list(interval95(self.aucs)),
-            balanced_accuracy=accuracy(*self.scored),
-            tpr_at_fpr={fpr: roc.tpr_at_fpr(*self.scored, float(fpr), strict=strict) for fpr in FPRS},
-            tnr_at_fnr={fnr: roc.tnr_at_fnr(*self.scored, float(fnr), strict=strict) for fnr in FNRS},
-        )
-
-
-def _accuracy_of_fitted(scores: np.ndarray, member: np.ndarray) -> float:
-    return roc.balanced_accuracy(scores, member, 0.0)
 
 
 @dataclass(frozen=True)
@@ -63,6 +24,7 @@ class Verdict:
 
     reconstructions_per_query:  of the diffusion model, where candidates are drawn until one is accepted
     not_run:                    attacks that could not run, and why
+    choice:                     the attack that was chosen on the fitting role, with its AUC there; None where none was
     """
 
     interval: Interval | None
@@ -71,6 +33,7 @@ class Verdict:
     accuracy: dict[str, float]
     reconstructions_per_query: float
     not_run: dict[str, str] = field(default_factory=dict)
+    choice: tuple[str, float] | None = None
 
     @property
     def best_attack(self) -> str:
@@ -88,6 +51,15 @@ class Verdict:
             attack=attack,
             selection_bias=float(self.greatest_aucs.mean()) - rows[attack].auc,
         )
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The attack that was chosen where nothing is scored, as it fares in the final test."""
+        if self.choice is None:
+            return None
+        name, auc_there = self.choice
+        row = self.attacks[name].measured
+        return Chosen(attack=name, auc=row.auc, auc_ci=row.auc_ci, auc_where_chosen=auc_there)
 
     @cached_property
     def greatest_aucs(self) -> np.ndarray:
@@ -107,11 +79,12 @@ def difference(value: float, resampled: np.ndarray) -> Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """The verdicts of one protocol without and with Diffence, on the same resamples."""
+    """The verdicts of one protocol without and with Diffence, on the same resamples of the test role."""
 
     protocol: Protocol
     without: Verdict
     fenced: Verdict
+    bootstrap: Bootstrap
 
     def auc_difference(self, attack: str) -> Difference | None:
         """AUC with Diffence less AUC without, of one attack; None where it did not run without."""
@@ -124,6 +97,14 @@ class Pair:
         """Between the greatest AUC of any attack with Diffence and without."""
         value = self.fenced.best.auc - self.without.best.auc
         return difference(value, self.fenced.greatest_aucs - self.without.greatest_aucs)
+
+    def chosen_difference(self) -> Difference | None:
+        """Between the attack chosen with Diffence and the one chosen without."""
+        without, fenced = self.without, self.fenced
+        if without.choice is None or fenced.choice is None:
+            return None
+        ours, theirs = fenced.attacks[fenced.choice[0]], without.attacks[without.choice[0]]
+        return difference(ours.measured.auc - theirs.measured.auc, ours.aucs - theirs.aucs)
 
     @property
     def reduction(self) -> Reductions:
@@ -158,7 +139,7 @@ def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int) -> Pair:
         return test if attack.learns else merged
 
     without, fenced = (_judge(drawn, interval, config, bootstrap_of, seed=seed) for interval in (None, drawn.interval))
-    return Pair(protocol, without, fenced)
+    return Pair(protocol, without, fenced, test)
 
 
 def _judge(
@@ -170,30 +151,35 @@ def _judge(
     seed: int,
 ) -> Verdict:
     protocol, roles = drawn.protocol, drawn.roles
-    test = roles[protocol.test].answered(interval)
-    result = suite.run(
-        protocol.attacks,
-        roles[protocol.fitting].answered(interval).observations,
-        test.observations,
-        Fitting(
-            config,
-            seed,
-            hindsight_threshold=protocol.hindsight_threshold,
-            choose_on=test.observations if protocol.epoch_by_test_auc else None,
-        ),
-        merged_sets=protocol.merged_sets,
+    test, fit_on = (roles[role].answered(interval) for role in (protocol.test, protocol.fitting))
+    fitting = Fitting(
+        config,
+        seed,
+        hindsight_threshold=protocol.hindsight_threshold,
+        choose_on=test.observations if protocol.epoch_by_test_auc else None,
     )
+    result = suite.run(
+        protocol.attacks, fit_on.observations, test.observations, fitting, merged_sets=protocol.merged_sets
+    )
+    ran = [attack for attack in protocol.attacks if attack.name in result.scored]
+
+    def judged(attack: Attack) -> Judged:
+        scored, asked = result.scored[attack.name], attack.needs.asked(test.observations)
+        said = ~np.isnan(scored.scores)
+        if said.all():
+            return Judged(protocol, scored, bootstrap_of(attack), asked)
+        some = Scored(scored.scores[said], scored.member[said])
+        of_some = Bootstrap.draw(some.member, resamples=config.bootstrap, seed=seed, name=(attack.name,))
+        return Judged(protocol, some, of_some, asked)
+
     return Verdict(
         interval=interval,
         test=test,
-        attacks={
-            attack.name: Judged(protocol, result.scored[attack.name], bootstrap_of(attack))
-            for attack in protocol.attacks
-            if attack.name in result.scored
-        },
+        attacks={attack.name: judged(attack) for attack in ran},
         accuracy=roles[protocol.accuracy_on].answered(interval).accuracy,
         reconstructions_per_query=(
             0.0 if interval is None else roles[protocol.test].reconstructions_per_query(interval)
         ),
-        not_run=result.not_run,
+        not_run=protocol.left_out | result.not_run,
+        choice=choice.best(ran, fit_on.observations, fitting) if protocol.chooses else None,
     )

@@ -13,18 +13,26 @@ answer with p_y = 0, whose loss is infinite, gets the score of the most certain 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Annotated
 
 from pydantic import Field
 
 from common.attacks import ATTACKS
-from common.attacks.interface import Attack
+from common.attacks.interface import Attack, Needs
 from common.attacks.nn import NNAttackConfig
 from common.diffence import Interval, tune_interval
+from common.diffence.fence import MOST_CANDIDATES
 from common.evaluation.answers import FencedPopulation, RoleCandidates
+from common.evaluation.asking import ask
+from common.evaluation.boundary import BoundaryConfig
 from common.runtime.config import Positive, Strict
 from common.runtime.modes import ProtocolName, Scenario
+
+
+class NearCopiesConfig(Strict):
+    candidates: Annotated[int, Field(ge=2, le=MOST_CANDIDATES)]  # M, the pool of each sample; at least N is used
 
 
 class EvaluationConfig(Strict):
@@ -33,6 +41,8 @@ class EvaluationConfig(Strict):
     num_sample: Annotated[Positive, Field(ge=2)]  # at most so many members, and as many non-members, in each role
     bootstrap: Annotated[Positive, Field(ge=100)]  # resamples behind each 95 % interval
     nn_attack: NNAttackConfig
+    near_copies: NearCopiesConfig
+    boundary: BoundaryConfig
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,14 @@ class Protocol:
     fitting:              … the attacks are fitted on
     test:                 … the attacks are judged on
     accuracy_on:          … train and test accuracy are reported on
-    published_attacks:    only the attacks that the published evaluation has
+    chosen:               the attacks by name; None takes those that are fast
+    published_attacks:    only the attacks that the published evaluation has, whatever is chosen
     with_correctness:     and correctness, which it leaves out and which no fence that keeps labels lowers
     merged_sets:          threshold attacks are judged on fitting and test role together
     hindsight_threshold:  the threshold is the best for the samples that accuracy is measured on
     epoch_by_test_auc:    an attack that is trained keeps the epoch that is the best for the samples it is judged on
     strict_rates:         TPR at an FPR below the limit, not at most the limit; TNR in the same way
+    chooses:              the best attack is chosen on the fitting role too, where no score is judged
     """
 
     name: ProtocolName
@@ -56,12 +68,14 @@ class Protocol:
     fitting: str = "attack_fit"
     test: str = "final_test"
     accuracy_on: str = "final_test"
+    chosen: tuple[str, ...] | None = None
     published_attacks: bool = False
     with_correctness: bool = False
     merged_sets: bool = False
     hindsight_threshold: bool = False
     epoch_by_test_auc: bool = False
     strict_rates: bool = False
+    chooses: bool = False
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -71,12 +85,28 @@ class Protocol:
     @property
     def attacks(self) -> list[Attack]:
         if not self.published_attacks:
-            return list(ATTACKS.values())
+            return [attack for name, attack in ATTACKS.items() if self._is_chosen(name)]
         beside = ("correctness",) if self.with_correctness else ()
         return [attack for name, attack in ATTACKS.items() if attack.published or name in beside]
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The attacks that only those get who ask for them, by name, with how to ask."""
+        if self.published_attacks:
+            return {}
+        slow = (name for name, attack in ATTACKS.items() if not attack.fast and not self._is_chosen(name))
+        return {name: f"slow, so only with `--attacks all` or `--attacks {name}`" for name in slow}
 
-HELD_OUT = Protocol("held_out")
+    @property
+    def needs(self) -> Needs:
+        """What all its attacks need together."""
+        return reduce(Needs.together, (attack.needs for attack in self.attacks))
+
+    def _is_chosen(self, name: str) -> bool:
+        return ATTACKS[name].fast if self.chosen is None else name in self.chosen
+
+
+HELD_OUT = Protocol("held_out", chooses=True)
 PUBLISHED = Protocol(
     "published",
     tuning="known",
@@ -101,19 +131,25 @@ class Drawn:
     interval: Interval
 
 
-def draw(fenced: FencedPopulation, protocol: Protocol, *, num_sample: int, scenario: Scenario, desc: str) -> Drawn:
+def draw(
+    fenced: FencedPopulation, protocol: Protocol, config: EvaluationConfig, *, scenario: Scenario, desc: str
+) -> Drawn:
     """All candidates of the tuning role, and of the other roles as many as its interval asks for.
 
     Every process must ask for the same ones in the same order.
     """
     partition = fenced.population.partition
-    roles = partition.roles(num_sample) | partition.published_roles(num_sample)
+    roles = partition.roles(config.num_sample) | partition.published_roles(config.num_sample)
     first, *others = protocol.roles
     tuning = fenced.draw(roles[first], until=None, desc=f"{desc}, {first}")
     interval = interval_for(tuning, scenario=scenario)
     drawn = {first: tuning}
     for role in others:
         drawn[role] = fenced.draw(roles[role], until=interval, desc=f"{desc}, {role}")
+    if not protocol.needs.only_images:
+        for role in (protocol.fitting, protocol.test):
+            further = ask(fenced, roles[role], interval, protocol.needs, config.boundary, desc=f"{desc}, {role}")
+            drawn[role] = replace(drawn[role], further=further)
     return Drawn(protocol, drawn, interval)
 
 

@@ -40,14 +40,45 @@ class Difference(Record):
         return f"{self.value:+.3f} [{self.interval[0]:+.3f}, {self.interval[1]:+.3f}]"
 
 
+class Estimate(Record):
+    """A value with its 95 % interval."""
+
+    value: NonNegativeFloat
+    interval: Ends
+
+
+class Point(Record):
+    """A rate at few mistakes: so many hits of so many, at so many mistakes among so many.
+
+    interval:  of the rate, exact (Clopper and Pearson)
+    resolved:  whether the allowed rate of mistakes is at least one among those there are; else it means none at all
+    """
+
+    hits: NonNegative
+    of: NonNegative
+    mistakes: NonNegative
+    among: NonNegative
+    interval: Shares
+    resolved: bool
+
+
 class AttackRow(Record):
-    """One attack: AUC with its 95 % interval, balanced accuracy, TPR by FPR and TNR by FNR."""
+    """One attack: AUC with its 95 % interval, balanced accuracy, TPR by FPR and TNR by FNR.
+
+    ppv:      by prior, the share of members among those that it calls members
+    queries:  how many a sample it asked
+    """
 
     auc: Share
     auc_ci: Shares
     balanced_accuracy: Share | None = None
+    balanced_accuracy_ci: Shares | None = None
     tpr_at_fpr: dict[str, Share]
     tnr_at_fnr: Annotated[dict[str, Share], Field(default_factory=dict)]
+    tpr_points: Annotated[dict[str, Point], Field(default_factory=dict)]
+    tnr_points: Annotated[dict[str, Point], Field(default_factory=dict)]
+    ppv: Annotated[dict[str, Estimate], Field(default_factory=dict)]
+    queries: NonNegative | None = None
     difference: Difference | None = None  # of the AUC; with Diffence only
 
 
@@ -64,6 +95,33 @@ class Best(Record):
     attack: str | None = None
     selection_bias: Finite | None = None
     difference: Difference | None = None  # of the AUC; with Diffence only
+
+
+class Chosen(Record):
+    """The attack that an attacker would choose by the fitting role alone, as it fares in the final test."""
+
+    attack: str
+    auc: Share
+    auc_ci: Shares
+    auc_where_chosen: Share  # cross-validated on the fitting role
+    difference: Difference | None = None  # of the AUC; with Diffence only
+
+
+class Bins(Record):
+    """Of equal width in confidence: how many answers, their mean confidence, and the share of right ones."""
+
+    counts: list[NonNegative]
+    confidences: list[Share]
+    accuracies: list[Share]
+
+
+class Utility(Record):
+    """What the probabilities of answers to non-members of the final test are worth to an honest user."""
+
+    calibration_error: Estimate
+    negative_log_likelihood: Estimate
+    brier_score: Estimate
+    bins: Bins
 
 
 class Reduction(Record):
@@ -89,6 +147,8 @@ class UnderProtocol(Record):
     attacks: Annotated[dict[str, AttackRow], Field(min_length=1)]
     not_run: Annotated[dict[str, str], Field(default_factory=dict)]  # attack -> why
     best: Best
+    chosen: Chosen | None = None
+    utility: Utility | None = None
     interval: Ends | None = None  # of phi; None without Diffence, and in scenario 3
     accuracy: Accuracy | None = None
     label_agreement: Share | None = None
@@ -107,6 +167,8 @@ class UnderProtocol(Record):
             self.best.attack not in self.attacks or self.attacks[self.best.attack].auc != self.best.auc
         ):
             raise ValueError("best.auc is not that of best.attack")
+        if self.chosen is not None and self.chosen.attack not in self.attacks:
+            raise ValueError("the chosen attack is none of those that ran")
         ends = self.best.auc_ci
         if ends is not None and any(row.auc_ci[0] > ends[0] or row.auc_ci[1] > ends[1] for row in rows):
             raise ValueError("best.auc_ci, of the greatest of all attacks, lies below that of one of them")
@@ -139,6 +201,7 @@ class Counts(Record):
 class Report(Record):
     """What stands outside of ``protocols`` holds under the main one."""
 
+    verdict: str | None = None  # in one sentence
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     dataset: str
     defense: str

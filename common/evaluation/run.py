@@ -11,6 +11,7 @@ import numpy as np
 from common import __version__
 from common.data.membership import Membership
 from common.diffence.fence import DiffenceConfig
+from common.evaluation import utility
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Pair, Verdict, judge
 from common.evaluation.protocols import HELD_OUT, PROTOCOLS, EvaluationConfig, Protocol, draw
@@ -69,8 +70,7 @@ def evaluate(fenced: FencedPopulation, settings: Settings, *, seed: int) -> Eval
     """
     desc, scenario = f"purify {settings.subject.defense}", settings.fence.scenario
     drawn = [
-        draw(fenced, protocol, num_sample=settings.evaluation.num_sample, scenario=scenario, desc=desc)
-        for protocol in settings.protocols
+        draw(fenced, protocol, settings.evaluation, scenario=scenario, desc=desc) for protocol in settings.protocols
     ]
     if not distributed.is_first():
         return None
@@ -126,13 +126,17 @@ def _service(verdict: Verdict) -> dict[str, Any]:
 def _under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
     verdict = pair.fenced if fenced else pair.without
     rows, best = {name: judged.measured for name, judged in verdict.attacks.items()}, verdict.best
+    chosen = verdict.chosen
     if fenced:
         rows = {name: row.model_copy(update={"difference": pair.auc_difference(name)}) for name, row in rows.items()}
         best = best.model_copy(update={"difference": pair.best_difference()})
+        chosen = chosen and chosen.model_copy(update={"difference": pair.chosen_difference()})
     return UnderProtocol(
         attacks=rows,
         not_run=verdict.not_run,
         best=best,
+        chosen=chosen,
+        utility=utility.of(verdict.test, pair.bootstrap),
         **_service(verdict),
         reduction=pair.reduction if fenced else None,
     )

@@ -11,6 +11,7 @@ import torch
 
 from common.data import membership
 from common.diffence.door import Refused
+from common.diffence.fence import DiffenceConfig
 from common.evaluation import departures
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
@@ -24,7 +25,7 @@ from common.experiment.subjects import Defended, load_classifier
 from common.formats.diffusion_model import DiffusionModel
 from common.reports import departures as departures_report
 from common.reports import write
-from common.runtime import distributed, ownership, storage
+from common.runtime import distributed, ownership, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.modes import Noising, TableStyle
 from common.runtime.storage import FileRead
@@ -169,7 +170,18 @@ def unchecked(experiment: Experiment, models: Models) -> list[str]:
 
 
 def fenced_population(experiment: Experiment, settings: Settings, models: Models) -> FencedPopulation:
-    """The dataset behind this classifier's fence; its bank has a folder named by everything its logits depend on."""
+    """The dataset behind this classifier's fence, with the larger pool that answers near-copies."""
+    many = max(settings.evaluation.near_copies.candidates, settings.fence.num_candidates)
+    larger = settings.fence.model_copy(update={"num_candidates": many})
+    return FencedPopulation(
+        experiment.population,
+        _bank(experiment, settings, models, settings.fence, seed=experiment.seed),
+        _bank(experiment, settings, models, larger, seed=rng.derive_seed(experiment.seed, "near copies")),
+    )
+
+
+def _bank(experiment: Experiment, settings: Settings, models: Models, fence: DiffenceConfig, *, seed: int) -> Bank:
+    """A bank of one fence, in a folder named by everything that its logits depend on."""
     subject, compute = settings.subject, experiment.compute["diffusion"]
     key = {
         "format": BANK_FORMAT,
@@ -177,18 +189,17 @@ def fenced_population(experiment: Experiment, settings: Settings, models: Models
         "partition": experiment.partition.key,
         "classifier": experiment.classifier_config.model_dump()[subject.model],
         "defense": models.defended.settings,
-        "fence": settings.fence.model_dump(exclude={"scenario"}),
-        "seed": experiment.seed,
+        "fence": fence.model_dump(exclude={"scenario"}),
+        "seed": seed,
         "device": compute.device.type,
         "precision": compute.precision,
         "compile": compute.compile,
         "torch": torch.__version__,
     }
-    bank = Bank(
-        build_fence(experiment, models.defended.classifier, models.diffusion.denoiser, settings.fence),
+    return Bank(
+        build_fence(experiment, models.defended.classifier, models.diffusion.denoiser, fence, seed=seed),
         experiment.folder.banks / storage.digest(key),
-        settings.fence.group_size,
+        fence.group_size,
         experiment.spec.num_classes,
         compute.device,
     )
-    return FencedPopulation(experiment.population, bank)

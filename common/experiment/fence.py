@@ -66,8 +66,10 @@ def build_fence(
     classifier: Callable[[torch.Tensor], torch.Tensor],
     denoiser: Denoiser,
     fence: DiffenceConfig,
+    *,
+    seed: int | None = None,
 ) -> Diffence:
-    """The classifier behind a diffusion model, with no interval yet."""
+    """The classifier behind a diffusion model, with no interval yet; its seed is the experiment's unless given."""
     require_step(fence, num_steps=denoiser.num_steps)
     return Diffence(
         classifier,
@@ -75,7 +77,7 @@ def build_fence(
         num_candidates=fence.num_candidates,
         step=fence.step,
         noising=fence.noising,
-        seed=experiment.seed,
+        seed=experiment.seed if seed is None else seed,
     )
 
 

@@ -99,6 +99,11 @@ def _require_possible(experiment: Experiment, subject: Subject, settings: Traini
         )
 
 
+def job(experiment: Experiment, subject: Subject, *, published: bool) -> Job:
+    """What there is to train."""
+    return _job(experiment, subject, _settings(experiment, subject, published=published))
+
+
 def _job(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> Job:
     """What the training leaves behind, and everything it depends on."""
     made_from = experiment.provenance(

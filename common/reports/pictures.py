@@ -8,7 +8,9 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from common.attacks.near_copies import BY_QUERIES
 from common.evaluation.judge import Pair
+from common.evaluation.record import Report
 from common.runtime import storage
 from common.statistics.bootstrap import Bootstrap
 
@@ -33,6 +35,8 @@ def roc(pair: Pair, *, title: str) -> Figure:
         axes.plot(fprs, np.maximum(tpr, least), color=colour, label=name)
         axes.fill_between(fprs, np.maximum(lo, least), np.maximum(hi, least), color=colour, alpha=0.2, linewidth=0)
     axes.plot(fprs, fprs, color="grey", linestyle=":", label="guessing")
+    one = 1 / int((~pair.without.test.observations.membership).sum())
+    axes.axvspan(least, one, color="grey", alpha=0.15, linewidth=0, label="less than one non-member")
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
     axes.legend(loc="lower right", fontsize=8)
@@ -59,6 +63,54 @@ def phis(pair: Pair, *, title: str) -> Figure:
         axis.set(ylabel="density", title=label, xlim=(bins[0], bins[-1]))
         axis.legend(fontsize=8)
     axes[-1].set_xlabel("phi = log p_top - log(1 - p_top) of the answer")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def near_copies(pair: Pair, *, title: str) -> Figure | None:
+    """AUC (left) and TPR at 1 % FPR (right) against the number of near-copies, with 95 % bands; None without them."""
+    verdicts = (("without Diffence", WITHOUT, "s", pair.without), ("with Diffence", WITH, "o", pair.fenced))
+    asked = {k: attack.name for k, attack in BY_QUERIES.items() if attack.name in pair.fenced.attacks}
+    if len(asked) < 2:
+        return None
+    figure, axes = _figure(7.6, 3.8, columns=2)
+    for label, colour, marker, verdict in verdicts:
+        rows = [verdict.attacks[name].measured for name in asked.values()]
+        points = [row.tpr_points["0.01"] for row in rows]
+        curves = (
+            ([row.auc for row in rows], [row.auc_ci for row in rows]),
+            ([point.hits / point.of for point in points], [point.interval for point in points]),
+        )
+        for axis, (values, ends) in zip(axes, curves, strict=True):
+            lo, hi = zip(*ends, strict=True)
+            axis.plot(list(asked), values, color=colour, marker=marker, label=label)
+            axis.fill_between(list(asked), lo, hi, color=colour, alpha=0.2, linewidth=0)
+    for axis, name, guess in zip(axes, ("AUC", "TPR at 1 % FPR"), (0.5, 0.01), strict=True):
+        axis.axhline(guess, color="grey", linestyle=":", label="guessing")
+        axis.set(xscale="log", xticks=list(asked), xticklabels=list(asked), xlabel="queries an image", ylabel=name)
+        axis.minorticks_off()
+    axes[0].legend(fontsize=8)
+    figure.suptitle(f"{title}: near-copies", fontsize=11)
+    return figure
+
+
+def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
+    """Accuracy against confidence of the answers to non-members, without (left) and with Diffence (right)."""
+    figure, axes = _figure(7.6, 4.0, columns=2)
+    for axis, colour, report in zip(axes, (WITHOUT, WITH), (without, fenced), strict=True):
+        utility = report.protocols[report.main].utility
+        name = "with Diffence" if report.diffence else "without Diffence"
+        axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
+        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=name)
+        if utility is not None:
+            bins, width = utility.bins, 1 / len(utility.bins.counts)
+            middles = (np.arange(len(bins.counts)) + 0.5) * width
+            axis.bar(middles, bins.accuracies, width=0.9 * width, color=colour, alpha=0.6, label="accuracy")
+            there = np.array(bins.counts) > 0
+            confidences = np.array(bins.confidences)[there]
+            axis.plot(confidences, confidences, "k_", markersize=8, label="mean confidence")
+            axis.set_title(f"{name}: calibration error {utility.calibration_error.value:.3f}", fontsize=10)
+        axis.legend(fontsize=8, loc="upper left")
     figure.suptitle(title, fontsize=11)
     return figure
 

@@ -43,7 +43,7 @@ def torn(reports: Reports) -> list[str]:
     lines = []
     for key, report in reports.items():
         other = reports.get(Key(key.subject, False))
-        if key.diffence and other is not None and not _same_evaluation(report, other):
+        if key.diffence and other is not None and not same_evaluation(report, other):
             lines.append(
                 f"WARNING: {report.dataset}, {key.subject}: the results with and without Diffence are of different "
                 "evaluations: evaluate again with evaluate_mia.sh"
@@ -51,7 +51,7 @@ def torn(reports: Reports) -> list[str]:
     return lines
 
 
-def _same_evaluation(one: Report, other: Report) -> bool:
+def same_evaluation(one: Report, other: Report) -> bool:
     """Of a report with Diffence and one without.
 
     Reports that were written before evaluations had names are compared by what they were made from."""

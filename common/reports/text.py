@@ -1,8 +1,24 @@
 """A report as the table that a user reads, from the records alone: reports read back from disk give the same text."""
 
-from common.evaluation.record import AttackRow, Best, Difference, Ends, Report, UnderProtocol
+import textwrap
+from collections.abc import Callable
+
+from common.evaluation.record import (
+    AttackRow,
+    Best,
+    Chosen,
+    Difference,
+    Ends,
+    Estimate,
+    Point,
+    Report,
+    UnderProtocol,
+    Utility,
+)
+from common.reports import verdict
 
 NOTHING = "-"  # a cell without a value
+WIDTH = 120
 TITLES = {"held_out": "held-out protocol", "published": "published protocol"}
 WARNING = (
     "What the paper's code computes, for comparison only: the interval is tuned on samples that are scored, and "
@@ -11,10 +27,13 @@ WARNING = (
 
 
 def table(without: Report, fenced: Report) -> str:
-    """Attacks down, without and with Diffence across; a second protocol in a block below."""
+    """The verdict, then attacks down, without and with Diffence across; a second protocol in a block below."""
     main = fenced.main
     pair = without.protocols[main], fenced.protocols[main]
-    lines = [*_heading(without, fenced), "", *_attack_rows(*pair), "", *_service_rows(*pair), "", *_best_lines(*pair)]
+    lines = [*textwrap.wrap(verdict.sentence(without, fenced), WIDTH), "", *_heading(without, fenced)]
+    for block in (_attack_rows, _few_mistakes, _service_rows, _best_lines):
+        rows = block(*pair)
+        lines += ["", *rows] if rows else []
     for name in fenced.protocols:
         if name != main:
             lines += ["", *_block(name, without.protocols[name], fenced.protocols[name])]
@@ -38,13 +57,17 @@ def _heading(without: Report, fenced: Report) -> list[str]:
 
 def _attack_rows(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
     lines = [
-        f"{'':<28}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
-        f"{'attack':<28}" + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2 + "AUC [95 %, paired]",
+        f"{'':<36}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
+        f"{'attack':<28}{'queries':<8}"
+        + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2
+        + "AUC [95 %, paired]",
     ]
     for name in dict.fromkeys([*without.attacks, *fenced.attacks]):
         rows = without.attacks.get(name), fenced.attacks.get(name)
         cells = "".join(f"{_cells(row):<38}    " for row in rows)
-        lines.append(f"{name:<28}{cells}{_shown(rows[1].difference if rows[1] else None)}")
+        asked = next((row.queries for row in rows if row and row.queries is not None), None)
+        difference = _shown(rows[1].difference if rows[1] else None)
+        lines.append(f"{name:<28}{NOTHING if asked is None else asked:<8}{cells}{difference}")
     return lines + _not_run_lines(without, fenced)
 
 
@@ -60,9 +83,16 @@ def _service_rows(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
         "accuracy, train / test": lambda part: f"{part.accuracy.train:.4f} / {part.accuracy.test:.4f}",
         "same label as raw": lambda part: f"{part.label_agreement:.4f}",
         "answered by raw logits": lambda part: f"{part.raw_answer_rate:.4f}",
+        "calibration error": _useful(lambda utility: utility.calibration_error),
+        "negative log-likelihood": _useful(lambda utility: utility.negative_log_likelihood),
+        "Brier score": _useful(lambda utility: utility.brier_score),
         "reconstructions per query": lambda part: f"{part.reconstructions_per_query:.2f}",
     }
     return [f"{title:<28}" + "".join(f"{cell(part):<42}" for part in (without, fenced)) for title, cell in rows.items()]
+
+
+def _useful(get: Callable[[Utility], Estimate]) -> Callable[[UnderProtocol], str]:
+    return lambda part: _estimate(None if part.utility is None else get(part.utility))
 
 
 def _best_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
@@ -72,21 +102,55 @@ def _best_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
         f"difference {_shown(fenced.best.difference)}.",
         f"(A maximum over {len(without.attacks)} attacks on one test set is too great by chance: by about "
         f"{without.best.selection_bias:.3f} without, {fenced.best.selection_bias:.3f} with.)",
-        *inverted_lines(without, fenced),
+        *_chosen_lines(without, fenced),
     ]
 
 
-def inverted_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
-    """What an attacker gets who turns the sign of an attack that fails more surely than chance does."""
-    lines = []
-    for title, part in (("Without", without), ("With", fenced)):
-        attack, row = min(part.attacks.items(), key=lambda item: item[1].auc)
-        if row.auc_ci[1] < 0.5:
-            lines.append(
-                f"NOTE: {title} Diffence {attack} has AUC {_auc(row)}: members get the lower scores, and an attacker "
-                f"who turns the sign has {1 - row.auc:.3f}, which is not counted as an attack here."
-            )
-    return lines
+def _chosen_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+    """What an attacker gets who chooses before the final test."""
+    if without.chosen is None or fenced.chosen is None:
+        return []
+    return [
+        f"Attack chosen on the fitting role: AUC {_auc(without.chosen)} ({without.chosen.attack}) without Diffence, "
+        f"{_auc(fenced.chosen)} ({fenced.chosen.attack}) with; difference {_shown(fenced.chosen.difference)}."
+    ]
+
+
+def _few_mistakes(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+    """TPR at low FPR with its counts, and how many of those named are members, of the strongest attacks."""
+    lines = [f"{'strongest attack':<28}" + "".join(f"{part.best.attack or NOTHING:<42}" for part in (without, fenced))]
+    rows = [part.attacks.get(part.best.attack or "") for part in (without, fenced)]
+    points = {fpr: [row.tpr_points.get(fpr) if row else None for row in rows] for fpr in ("0.01", "0.001")}
+    for fpr, pair in points.items():
+        if any(pair):
+            title = f"TPR at {100 * float(fpr):g} % FPR"
+            lines.append(f"{title:<28}" + "".join(f"{_point(point):<42}" for point in pair))
+    for prior in ("0.01", "0.1", "0.5"):
+        named = [row.ppv.get(prior) if row else None for row in rows]
+        if any(named):
+            title = f"PPV at a prior of {100 * float(prior):g} %"
+            lines.append(f"{title:<28}" + "".join(f"{_estimate(each):<42}" for each in named))
+    if any(point and not point.resolved for pair in points.values() for point in pair):
+        lines.append("(* fewer non-members than such a rate needs: what is found at no false positive)")
+    return lines if len(lines) > 1 else []
+
+
+def _point(point: Point | None) -> str:
+    """A rate, its exact interval and its counts."""
+    if point is None:
+        return NOTHING
+    low, high = point.interval
+    mark = "" if point.resolved else "*"
+    rate = point.hits / point.of
+    return f"{rate:.3f}{mark} [{low:.3f}, {high:.3f}] {point.hits}/{point.of} at {point.mistakes}/{point.among}"
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return (
+        NOTHING
+        if estimate is None
+        else f"{estimate.value:.3f} [{estimate.interval[0]:.3f}, {estimate.interval[1]:.3f}]"
+    )
 
 
 def _block(name: str, without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
@@ -129,7 +193,7 @@ def _cells(row: AttackRow | None) -> str:
     return f"{_auc(row):<23}{row.balanced_accuracy:>7.3f}{row.tpr_at_fpr['0.01']:>8.3f}"
 
 
-def _auc(row: AttackRow | Best) -> str:
+def _auc(row: AttackRow | Best | Chosen) -> str:
     return f"{row.auc:.3f}" + (f" [{row.auc_ci[0]:.3f}, {row.auc_ci[1]:.3f}]" if row.auc_ci else "")
 
 

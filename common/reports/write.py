@@ -2,28 +2,36 @@
 
 from common.evaluation.record import Report
 from common.evaluation.run import Evaluation
-from common.reports import pictures, text
+from common.reports import pictures, text, verdict
 from common.runtime import storage
 from common.runtime.paths import DatasetFolder
 
 
 def write(folder: DatasetFolder, evaluation: Evaluation, without: Report, fenced: Report) -> str:
     """Write both result folders of a classifier, alone and behind Diffence, and return the table."""
+    said = verdict.sentence(without, fenced)
+    without, fenced = (report.model_copy(update={"verdict": said}) for report in (without, fenced))
     shown = text.table(without, fenced)
     title = f"{fenced.dataset}, {fenced.subject}"
     figures = {
         "roc.png": pictures.roc(evaluation.main, title=title),
         "phi.png": pictures.phis(evaluation.main, title=title),
+        "reliability.png": pictures.reliability(without, fenced, title=title),
     }
+    copies = pictures.near_copies(evaluation.main, title=title)
+    if copies is not None:
+        figures["copies.png"] = copies
     reports = together(without, fenced)
-    with storage.staged_folders(
-        *(folder.results(each.subject, diffence=each.diffence) for each in reports), last="report.json"
-    ) as stages:
+    targets = [folder.results(each.subject, diffence=each.diffence) for each in reports]
+    with storage.staged_folders(*targets, last="report.json") as stages:
         for report, stage in zip(reports, stages, strict=True):
             storage.write_json(stage / "report.json", report.model_dump(mode="json", by_alias=True))
             storage.write_text(stage / "report.txt", shown)
             for name, figure in figures.items():
                 pictures.save(figure, stage / name)
+    if copies is None:
+        for target in targets:
+            (target / "copies.png").unlink(missing_ok=True)  # of an evaluation before
     return shown
 
 

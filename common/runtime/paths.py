@@ -19,13 +19,30 @@ def dataset_names(root: Path = REPOSITORY) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """One of cifar10/, cifar100/, svhn/, digits/; the folder's name is the dataset's."""
+    """One of cifar10/, cifar100/, svhn/, digits/; the folder's name is the dataset's.
+
+    seed:  of an evaluation over several seeds, each of which has all that depends on it in a folder of its own; None
+           is the dataset folder itself
+    """
 
     root: Path
+    seed: int | None = None
 
     @property
     def name(self) -> str:
         return self.root.name
+
+    @property
+    def work(self) -> Path:
+        """Where partition, models and results are."""
+        return self.root if self.seed is None else self.root / "seeds" / str(self.seed)
+
+    def of_seed(self, seed: int) -> "DatasetFolder":
+        return DatasetFolder(self.root, seed)
+
+    def seeds(self) -> list[int]:
+        """Those that have a folder of their own."""
+        return sorted(int(path.name) for path in (self.root / "seeds").glob("*") if path.name.isdecimal())
 
     @property
     def raw_data(self) -> Path:
@@ -33,25 +50,25 @@ class DatasetFolder:
 
     @property
     def partition(self) -> Path:
-        return self.root / "data" / "partition.json"
+        return self.work / "data" / "partition.json"
 
     @property
     def permutation(self) -> Path:
         """Where a permutation of the training set is looked for: cifar_shuffle.pkl, svhn_shuffle.pkl as published."""
-        return self.root / f"{self.name.rstrip('0123456789')}_shuffle.pkl"
+        return self.work / f"{self.name.rstrip('0123456789')}_shuffle.pkl"
 
     def config(self, name: str) -> Path:
         return self.root / "configs" / f"{name}.yaml"
 
     def classifier(self, subject: Subject) -> Path:
-        folder = self.root / "final-all-models" / subject.model
+        folder = self.work / "final-all-models" / subject.model
         if subject.shadow is None:
             return folder / f"{subject.defense}.pth.tar"
         return folder / f"{subject.defense}.shadows" / f"{subject.shadow:04}.pth.tar"
 
     @property
     def ddpm(self) -> Path:
-        return self.root / "diff_defense" / "diff_models" / "half.pt"
+        return self.work / "diff_defense" / "diff_models" / "half.pt"
 
     @property
     def ddpm_flags(self) -> Path:
@@ -59,31 +76,31 @@ class DatasetFolder:
 
     def trained(self) -> list[Path]:
         """The classifiers and the diffusion model that are there."""
-        found = (self.root / "final-all-models").glob("*/*.pth.tar")
+        found = (self.work / "final-all-models").glob("*/*.pth.tar")
         return [*sorted(found), *([self.ddpm] if self.ddpm.is_file() else [])]
 
     @property
     def exported(self) -> Path:
-        return self.root / "exported"
+        return self.work / "exported"
 
     def train_log(self, command: str) -> Path:
         """What the last run of a training command printed: train_defense-selena.log, train_defense-selena-vit.log."""
         name = re.sub(r" (--\w+ )?", "-", command.replace(".py", ""))
-        return self.root / "final-all-models" / "logs" / f"{name}.log"
+        return self.work / "final-all-models" / "logs" / f"{name}.log"
 
     @property
     def banks(self) -> Path:
-        return self.root / "evaluate_MIAs" / "banks"
+        return self.work / "evaluate_MIAs" / "banks"
 
     def results(self, subject: Subject, *, diffence: bool) -> Path:
         """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
-        results = self.root / "evaluate_MIAs" / "results"
+        results = self.work / "evaluate_MIAs" / "results"
         of_model = results if subject.model == "resnet" else results / subject.model
         return of_model / (subject.defense + (FENCED if diffence else ""))
 
     def reports(self) -> list[Path]:
         """Every report.json there is, those of half-written folders left out."""
-        results = self.root / "evaluate_MIAs" / "results"
+        results = self.work / "evaluate_MIAs" / "results"
         found = [*results.glob("*/report.json"), *results.glob("*/*/report.json")]
         return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(results).parts))
 

@@ -41,6 +41,17 @@ def global_draws(*parts: Part) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def numpy_global_draws(*parts: Part) -> Iterator[None]:
+    """The same for code that knows only numpy's global generator."""
+    before = np.random.get_state()
+    np.random.seed(derive_seed(*parts) % 2**32)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
 def sample_key(image: torch.Tensor) -> bytes:
     """The identity of a sample: a digest of its pixels rounded to 8 bits; [C, H, W] in [0, 1].
 

@@ -41,6 +41,10 @@ class Bootstrap:
             np.hstack([self.non_member_counts, other.non_member_counts]),
         )
 
+    def non_member_means(self, values: np.ndarray) -> np.ndarray:
+        """Their mean over the non-members of every resample: values float64 [non-members] -> float64 [B]."""
+        return self.non_member_counts @ values / self.non_member_counts.shape[1]
+
     def aucs(self, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
         """The AUC of every resample, float64 [B], by counting the pairs that each member wins."""
         check(scores, member)

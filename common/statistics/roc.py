@@ -8,6 +8,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
 
+from common.statistics.proportions import Point
+
 
 def auc(scores: np.ndarray, member: np.ndarray) -> float:
     """Probability that a random member outscores a random non-member, ties counting a half.
@@ -44,14 +46,31 @@ def hindsight_accuracy(scores: np.ndarray, member: np.ndarray) -> float:
 
 def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float, *, strict: bool = False) -> float:
     """Greatest TPR of a threshold whose FPR is at most ``fpr`` (Carlini et al., S&P 2022); ``strict``: below it."""
-    check(scores, member)
-    fprs, tprs, _ = roc_curve(member, scores, drop_intermediate=False)
-    return float(tprs[(fprs < fpr) if strict else (fprs <= fpr)].max(initial=0.0))
+    return point_at_fpr(scores, member, fpr, strict=strict).tpr
 
 
 def tnr_at_fnr(scores: np.ndarray, member: np.ndarray, fnr: float, *, strict: bool = False) -> float:
     """Greatest TNR of a threshold whose FNR is at most ``fnr``: the same question about non-members."""
     return tpr_at_fpr(-scores, ~member, fnr, strict=strict)
+
+
+def point_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float, *, strict: bool = False) -> Point:
+    """The counts behind ``tpr_at_fpr``; of thresholds with equally many members the strictest."""
+    check(scores, member)
+    members, others = int(member.sum()), int((~member).sum())
+    fprs, tprs, _ = roc_curve(member, scores, drop_intermediate=False)
+    allowed = np.flatnonzero((fprs < fpr) if strict else (fprs <= fpr))
+    if not len(allowed):
+        return Point(0, members, 0, others)
+    best = allowed[np.argmax(tprs[allowed])]
+    return Point(round(tprs[best] * members), members, round(fprs[best] * others), others)
+
+
+def point_at(scores: np.ndarray, member: np.ndarray, threshold: float) -> Point:
+    """The counts of "member if score >= threshold"."""
+    check(scores, member)
+    guess = scores >= threshold
+    return Point(int(guess[member].sum()), int(member.sum()), int(guess[~member].sum()), int((~member).sum()))
 
 
 def check(scores: np.ndarray, member: np.ndarray) -> None:

@@ -7,20 +7,13 @@ import pytest
 from common.attacks import ATTACKS, nn, suite
 from common.attacks.interface import Attack, Fitting, Needs, Observations
 from common.attacks.nn import NNAttackConfig
+from tests.common.attacks.full import observations
 
 CONFIG = NNAttackConfig(epochs=1, batch_size=16, learning_rate=1e-3, decay_epoch=1, validation=0.25)
 FITTING = Fitting(SimpleNamespace(nn_attack=CONFIG), 3)
 
 
-def answers(n, *, seed):
-    generator = np.random.default_rng(seed)
-    labels, member = generator.integers(0, 3, n), generator.permutation(n) % 2 == 0
-    logits = generator.normal(size=(n, 3))
-    logits[np.arange(n), labels] += member
-    return Observations.of_images(logits, labels, member)
-
-
-FIT_ON, TEST = answers(48, seed=0), answers(30, seed=1)
+FIT_ON, TEST = observations(48, seed=0), observations(30, seed=1)
 
 
 def run(*names, fitting=FITTING, **options):
@@ -127,8 +120,8 @@ def test_an_attack_needs_no_more_than_to_be_named():
 
 def test_an_attack_that_needs_more_runs_where_there_is_more():
     several = Observations(
-        TEST.answers.repeat(2, axis=1), TEST.labels, TEST.member, ("image", "image"),
-        np.zeros((3, len(TEST), 2, 3)), np.zeros((3, len(TEST)), dtype=bool),
+        TEST.answers[:, :2], TEST.labels, TEST.member, ("image", "image"),
+        shadow_answers=np.zeros((3, len(TEST), 2, 3)), in_shadow=np.zeros((3, len(TEST)), dtype=bool),
     )  # fmt: skip
     found = suite.run([attack(Needs({"image": 2}, shadows=True))], several, several, FITTING)
     assert list(found.scored) == ["mine"] and not found.not_run

@@ -41,13 +41,21 @@ class Shifting(torch.nn.Module):
         return (x + 0.1 * noise).clamp(0, 1)
 
 
-def bank(folder, *, group_size=8):
-    fence = Diffence(lambda x: 9 * x.flatten(1)[:, :K] - 4, Shifting(), num_candidates=N, step=1, batch_size=1)
+def bank(folder, *, group_size=8, num_candidates=N, seed=0):
+    fence = Diffence(
+        lambda x: 9 * x.flatten(1)[:, :K] - 4,
+        Shifting(),
+        num_candidates=num_candidates,
+        step=1,
+        batch_size=1,
+        seed=seed,
+    )
     return Bank(fence, folder, group_size, K, torch.device("cpu"))
 
 
-def fenced(folder, *, group_size=8):
-    return FencedPopulation(POPULATION, bank(folder, group_size=group_size))
+def fenced(folder, *, group_size=8, many=4 * N):
+    near = bank(folder / "near", group_size=group_size, num_candidates=many, seed=1)
+    return FencedPopulation(POPULATION, bank(folder, group_size=group_size), near)
 
 
 def role(members, test):

@@ -5,24 +5,33 @@ No function of the project's but the search of the interval and the fit of the N
 
 import functools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+from common.attacks import ATTACKS
+from common.attacks.interface import Needs
 from common.attacks.nn import NNAttackConfig
 from common.data.partition import Partition, Permutation
 from common.diffence import Candidates
 from common.evaluation.answers import RoleCandidates
+from common.evaluation.boundary import BoundaryConfig
 from common.evaluation.judge import judge
-from common.evaluation.protocols import EvaluationConfig, draw
+from common.evaluation.protocols import HELD_OUT, EvaluationConfig, NearCopiesConfig, draw
 
 K, N = 3, 4
 CONFIG = EvaluationConfig(
     num_sample=12,
     bootstrap=100,
     nn_attack=NNAttackConfig(epochs=3, batch_size=8, learning_rate=1e-3, decay_epoch=2, validation=0.25),
+    near_copies=NearCopiesConfig(candidates=8),
+    boundary=BoundaryConfig(samples=2, steps=1),
 )
+ONCE = replace(HELD_OUT, chosen=tuple(name for name, attack in ATTACKS.items() if attack.needs == Needs()))
+"""The held-out protocol with the attackers who ask once."""
+
 ORDERS = [np.random.default_rng(seed).permutation(size) for seed, size in ((0, 90), (1, 60))]
 PARTITION = Partition(
     ORDERS[0][:56], np.arange(0), np.arange(0), ORDERS[1], "", Permutation("digits", ORDERS[0], "seed 0", None)
@@ -65,7 +74,7 @@ def candidates(indices, *, gap):
 def run(protocol):
     """Candidates and verdicts of a protocol, and the population that they were asked of."""
     population = Formula()
-    drawn = draw(population, protocol, num_sample=12, scenario="members_and_non_members", desc="x")
+    drawn = draw(population, protocol, CONFIG, scenario="members_and_non_members", desc="x")
     return drawn, judge(drawn, CONFIG, seed=3), population
 
 

@@ -18,7 +18,7 @@ SETTINGS = Settings(Subject(), FENCE, CONFIG)
 
 
 def test_each_departure_but_the_last_switches_one_thing():
-    assert replace(START, published_attacks=False, with_correctness=False) == HELD_OUT
+    assert replace(START, published_attacks=False, with_correctness=False, chooses=True) == HELD_OUT
     assert [attack for attack in START.attacks if attack.name != "correctness"] == PUBLISHED.attacks != START.attacks
     switched = []
     for protocol, noising in list(DEPARTURES.values())[:-1]:

@@ -7,23 +7,23 @@ import torch
 from common.attacks import ATTACKS
 from common.diffence import EVERYWHERE, Candidates, tune_interval
 from common.evaluation.protocols import HELD_OUT, PROTOCOLS, PUBLISHED, draw, interval_for
-from tests.common.evaluation.slow import PARTITION, Formula, candidates, published_sets, run
+from tests.common.evaluation.slow import CONFIG, ONCE, PARTITION, Formula, candidates, published_sets, run
 
 
 def test_each_role_is_drawn_once_the_tuning_one_in_full_and_in_one_order():
-    drawn, _, population = run(HELD_OUT)
+    drawn, _, population = run(ONCE)
     ends = drawn.interval
     assert population.asked == [("x, tuning", None), ("x, attack_fit", ends), ("x, final_test", ends)]
     drawn, _, population = run(PUBLISHED)
     ends = drawn.interval
     assert population.asked == [("x, known", None), ("x, target", ends), ("x, utility", ends)]
-    leaked = replace(HELD_OUT, tuning="final_test")
+    leaked = replace(ONCE, tuning="final_test")
     assert [desc for desc, _ in run(leaked)[2].asked] == ["x, final_test", "x, attack_fit"]
     counts = {name: role.counts for name, role in drawn.roles.items()}
     assert counts == {role: {"members": 12, "non_members": 12} for role in ("known", "target", "utility")}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
+@pytest.mark.parametrize("protocol", [ONCE, PUBLISHED], ids=list(PROTOCOLS))
 def test_roles_are_those_of_the_partition(protocol):
     drawn, _, _ = run(protocol)
     roles = PARTITION.roles(12) | PARTITION.published_roles(12)
@@ -47,11 +47,15 @@ def test_the_interval_is_tuned_on_the_tuning_role_members_apart_from_non_members
 
 def test_what_the_defender_knows_decides_the_interval_that_roles_are_drawn_for():
     population = Formula()
-    drawn = draw(population, HELD_OUT, num_sample=12, scenario="neither", desc="x")
+    drawn = draw(population, ONCE, CONFIG, scenario="neither", desc="x")
     assert drawn.interval == EVERYWHERE and [until for _, until in population.asked] == [None, EVERYWHERE, EVERYWHERE]
 
 
 def test_the_published_protocol_has_the_papers_attacks_and_ours_has_all():
     published = ["confidence", "loss", "entropy", "modified_entropy", "nn"]
     assert [attack.name for attack in PUBLISHED.attacks] == published
-    assert [attack.name for attack in HELD_OUT.attacks] == list(ATTACKS)
+    assert [attack.name for attack in HELD_OUT.attacks] == [name for name in ATTACKS if name != "boundary"]
+    everything = replace(HELD_OUT, chosen=tuple(ATTACKS))
+    assert [attack.name for attack in everything.attacks] == list(ATTACKS)
+    assert [attack.name for attack in replace(HELD_OUT, chosen=("work", "loss")).attacks] == ["loss", "work"]
+    assert HELD_OUT.left_out.keys() == {"boundary"} and not everything.left_out and not PUBLISHED.left_out

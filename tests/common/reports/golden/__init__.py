@@ -10,11 +10,11 @@ from common.attacks.interface import Attack, Needs
 from common.data.membership import Membership
 from common.diffence.fence import DiffenceConfig
 from common.evaluation.judge import judge
-from common.evaluation.protocols import HELD_OUT, PUBLISHED, Protocol
+from common.evaluation.protocols import PUBLISHED, Protocol
 from common.evaluation.record import Privacy, Report
 from common.evaluation.run import Circumstances, Evaluation, Settings, report
 from common.runtime.subject import Subject
-from tests.common.evaluation.slow import CONFIG, PARTITION, run
+from tests.common.evaluation.slow import CONFIG, ONCE, PARTITION, run
 
 HERE = Path(__file__).parent
 FILES = {False: HERE / "report.json", True: HERE / "report_w_diffence.json"}
@@ -51,7 +51,7 @@ SETTINGS = Settings(
 def made() -> dict[bool, Report]:
     """The report of the classifier alone, and of the fenced one, without the versions of the packages."""
     pairs, counts = {}, {}
-    for protocol in (HELD_OUT, PUBLISHED):
+    for protocol in (ONCE, PUBLISHED):
         drawn = run(Untrained(**vars(protocol)))[0]
         pairs[protocol.name] = judge(drawn, CONFIG, seed=3)
         counts |= {name: role.counts for name, role in drawn.roles.items()}

@@ -1,0 +1,130 @@
+"""Everything anew for each of several seeds: partition, diffusion model, classifiers, fences and attacks.
+
+What depends on a seed lies in the dataset's folder seeds/SEED, as the same things lie in the dataset folder itself.
+Finished work is recognised: training by the jobs, an evaluation by its reports.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from common.defenses import DEFENSES
+from common.evaluation.record import Report
+from common.evaluation.run import Settings
+from common.experiment import data_partition, evaluate, train_ddpm, train_defense
+from common.experiment.experiment import Experiment
+from common.experiment.plan import Item
+from common.reports import over_seeds, reading
+from common.reports.reading import Key
+from common.runtime import distributed, storage
+from common.runtime.errors import UserError
+from common.runtime.subject import Subject
+from common.training.jobs import state
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation of one seed."""
+
+    experiment: Experiment
+    settings: Settings
+
+
+def reads(chosen: Sequence[Settings]) -> tuple[str, ...]:
+    """YAML files."""
+    names = [*evaluate.READS, *data_partition.READS, *train_ddpm.READS]
+    for settings in chosen:
+        names += train_defense.reads(settings.subject.defense, published=False)
+    return tuple(dict.fromkeys(names))
+
+
+def runs(experiment: Experiment, chosen: Sequence[Settings], seeds: Sequence[int]) -> list[Run]:
+    """Seed by seed, each with every subject, so that what is finished early can be read early."""
+    return [
+        Run(replace(experiment, folder=experiment.folder.of_seed(seed), seed=seed), settings)
+        for seed in seeds
+        for settings in chosen
+    ]
+
+
+def plan(each: Sequence[Run]) -> list[Item]:
+    """The result folders with Diffence, finished or not."""
+    items = []
+    for run in each:
+        path = run.experiment.folder.results(run.settings.subject, diffence=True)
+        report = _finished(run)
+        state = "finished" if report else "to do"
+        items.append(Item(run.experiment.folder.shown(path), state, report.seconds if report else None))
+    return items
+
+
+def run_all(each: Sequence[Run]) -> str | None:
+    """Do what is not finished; the table over the seeds. Of several processes the first gives it, the others None."""
+    for number, run in enumerate(each, start=1):
+        finished = _finished(run) is not None
+        distributed.barrier()  # until every process has seen what is there
+        if not finished:
+            distributed.say(f"\n[{number} of {len(each)}] seed {run.experiment.seed}, {run.settings.subject}")
+            _run(run)
+            distributed.barrier()
+    if not distributed.is_first():
+        return None
+    found: dict[Subject, list[tuple[Report, Report]]] = {}
+    for run in each:
+        pair = _reports(run)
+        assert pair is not None
+        found.setdefault(run.settings.subject, []).append(pair)
+    return over_seeds.table(found, style="text")
+
+
+def _run(run: Run) -> None:
+    """Every step up to the reports."""
+    experiment, subject = run.experiment, run.settings.subject
+    if distributed.is_first() and not experiment.folder.partition.is_file():
+        data_partition.make(experiment, permutation=None)
+    distributed.barrier()
+    train_ddpm.train(experiment)
+    if DEFENSES[subject.defense].needs_undefended:
+        train_defense.train(experiment, Subject(subject.model), published=False)
+    train_defense.train(experiment, subject, published=False)
+    evaluate.run(experiment, run.settings)
+
+
+def _finished(run: Run) -> Report | None:
+    """The report with Diffence, where both are there and say that they are of this seed, these settings and files."""
+    pair = _reports(run)
+    if pair is None:
+        return None
+    without, fenced = pair
+    wanted = {"diffence": run.settings.fence.model_dump(), "evaluation": run.settings.evaluation.model_dump()}
+    attacks = {protocol.name: {attack.name for attack in protocol.attacks} for protocol in run.settings.protocols}
+    told = {name: {*part.attacks, *part.not_run} for name, part in fenced.protocols.items()}
+    current = (
+        reading.same_evaluation(fenced, without)
+        and fenced.seed == run.experiment.seed
+        and fenced.config == wanted
+        and all(attacks[name] <= told.get(name, set()) for name in attacks)
+        and _made_from_what_is_there(run.experiment, fenced)
+    )
+    return fenced if current else None
+
+
+def _reports(run: Run) -> tuple[Report, Report] | None:
+    """Without Diffence and with it."""
+    subject = run.settings.subject
+    try:
+        found = reading.read(run.experiment.folder, defenses=list(DEFENSES))
+    except UserError:
+        return None
+    pair = found.get(Key(subject, False)), found.get(Key(subject, True))
+    return None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+
+
+def _made_from_what_is_there(experiment: Experiment, report: Report) -> bool:
+    """Whether the files that the report is of are there, and the models among them would be made so again."""
+    root = experiment.folder.root.parent
+    try:
+        same = all(storage.file_sha256(root / path) == sha256 for path, sha256 in report.inputs.items())
+        jobs = [train_ddpm.job(experiment), train_defense.job(experiment, report.subject, published=False)]
+    except (OSError, UserError):
+        return False
+    return same and all(state(job).done for job in jobs)

@@ -1,0 +1,107 @@
+"""All attackers at once, against a small fence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from common.attacks import ATTACKS
+from common.attacks.interface import Needs
+from common.diffence import EVERYWHERE, Interval, select, take
+from common.evaluation.asking import ask
+from common.evaluation.judge import judge
+from common.evaluation.protocols import HELD_OUT, draw
+from common.evaluation.queries import changed
+from tests.common.evaluation.population import PARTITION, POPULATION, Shifting, fenced, role
+from tests.common.evaluation.slow import CONFIG
+
+INTERVAL = Interval(0.2, 1.5)
+ROLE = role(slice(3, 13), slice(2, 9))
+NEEDS = Needs(
+    queries={"image": 1, "near_copy": 3, "noise_5": 2, "shift": 4}, labels={"flip": 1, "noise_40": 3, "shift_2": 8}
+)
+CHOSEN = tuple(name for name, attack in ATTACKS.items() if attack.fast)
+
+
+@pytest.fixture
+def population(tmp_path):
+    return fenced(tmp_path / "bank")
+
+
+def test_further_answers_are_those_of_the_fence_to_the_changed_images(population):
+    further = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
+    assert further.queries == ("near_copy",) * 3 + ("noise_5",) * 2 + ("shift",) * 4
+    images, fence = POPULATION.images(ROLE), population.bank.fence
+    for place, (kind, number) in enumerate([("noise_5", 0), ("noise_5", 1), *(("shift", n) for n in range(4))], 3):
+        candidates = fence.candidates(changed(images, kind, number, seed=0).float() / 255)
+        assert np.array_equal(further.raw[:, place], candidates.logits[:, -1])
+        assert np.array_equal(further.fenced[:, place], take(candidates, select(candidates, INTERVAL)))
+    own = fence.raw(images.float() / 255)
+    for place in range(3):  # a near-copy is answered like the image where there is no fence
+        assert np.array_equal(further.raw[:, place], own)
+
+
+def test_labels_are_those_of_the_classifier_alone(population):
+    further = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
+    assert further.label_queries == ("flip",) + ("noise_40",) * 3 + ("shift_2",) * 8
+    images, classifier = POPULATION.images(ROLE), population.bank.fence.classifier
+    own = classifier(images.float() / 255).argmax(dim=1)
+    for place, (kind, number) in enumerate([("flip", 0), *(("noise_40", n) for n in range(3)), ("shift_2", 0)]):
+        labels = classifier(changed(images, kind, number, seed=0).float() / 255).argmax(dim=1)
+        assert np.array_equal(further.labels_kept[:, place], labels == own)
+
+
+def test_what_was_asked_once_is_not_asked_again(population):
+    first = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
+    model = population.bank.fence.denoiser
+    model.asked = population.near.fence.denoiser.asked = 0
+    again = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
+    assert model.asked == population.near.fence.denoiser.asked == 0
+    assert np.array_equal(first.fenced, again.fenced) and np.array_equal(first.work, again.work)
+
+
+class Unchanging(Shifting):
+    """A diffusion model whose reconstruction is the image."""
+
+    def purify(self, x, noise, *, step, noising):
+        return x
+
+
+def all_attackers(population):
+    """The verdicts of a protocol with every attack that needs no library."""
+    protocol = replace(HELD_OUT, chosen=CHOSEN)
+    return judge(draw(population, protocol, CONFIG, scenario="neither", desc=""), CONFIG, seed=3)
+
+
+def test_a_fence_that_passes_everything_gives_exactly_the_raw_numbers_for_every_attack(population):
+    for bank in (population.bank, population.near):
+        bank.fence.denoiser = Unchanging()
+    pair = all_attackers(population)
+    assert pair.fenced.interval == EVERYWHERE and list(pair.fenced.attacks) == list(CHOSEN)
+    for name in CHOSEN:
+        without, fenced = pair.without.attacks[name], pair.fenced.attacks[name]
+        assert np.array_equal(without.scored.scores, fenced.scored.scores), name
+        assert without.measured == fenced.measured, name
+    assert pair.without.chosen == pair.fenced.chosen
+    assert (
+        pair.without.attacks["work"].measured.auc == 0.5
+    )  # without a fence there is no work, with this one always one
+
+
+def test_a_fence_that_does_something_changes_what_attackers_of_answers_see_and_not_labels(population):
+    pair = all_attackers(population)
+    for name in CHOSEN:
+        same = np.array_equal(pair.without.attacks[name].scored.scores, pair.fenced.attacks[name].scored.scores)
+        assert same == (ATTACKS[name].sees == "label" or name in ("correctness", "edges")), name
+
+
+def test_the_roles_of_other_protocols_are_asked_nothing_more(population):
+    drawn = draw(population, replace(HELD_OUT, chosen=("loss",)), CONFIG, scenario="neither", desc="")
+    assert all(part.further is None for part in drawn.roles.values())
+    assert not population.near.folder.exists()
+
+
+def test_images_of_a_role_are_those_of_the_partition():
+    images = POPULATION.images(ROLE)
+    assert torch.equal(images[:10], POPULATION.train.images[PARTITION.members[3:13]])
