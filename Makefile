@@ -1,4 +1,4 @@
-# make demo | test | lint | fuzz | bench. Each makes .venv from the pins when it is missing or out of date;
+# make demo | test | lint | fuzz | null | results | bench. Each makes .venv from the pins when it is missing or out of date;
 # `make PYTHON=python test` uses the environment that is already active instead.
 BASE_PYTHON ?= python3
 ifdef PYTHON
@@ -9,7 +9,7 @@ environment := .venv/.complete
 endif
 export PYTHON
 
-.PHONY: demo test lint fuzz bench clean
+.PHONY: demo test lint fuzz null results bench clean
 demo: $(environment)
 	bash all-train-all.sh --dataset digits --defense undefended
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended
@@ -25,6 +25,16 @@ lint: $(environment)
 # every reader of files and settings, a hundred times as many tries as in `make test`
 fuzz: $(environment)
 	"$(PYTHON)" -m pytest tests/test_fuzz.py --hypothesis-profile=fuzz
+
+# attacks on membership that was permuted a hundred times: none may know what is not there
+null: $(environment)
+	"$(PYTHON)" -m tests.null
+
+# the tables over seeds of docs/results.md; stopped at any instant it goes on when it is started again
+results: $(environment)
+	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended --seeds 0 1 2 3 4
+	bash digits/evaluate_MIAs/evaluate_mia.sh --defense all --seeds 0 1 2
+	"$(PYTHON)" -m common.summary --dataset digits --seeds --into docs/results.md
 
 bench: $(environment)
 	"$(PYTHON)" -m tests.benchmarks

@@ -18,16 +18,34 @@ def main(argv: list[str] | None = None, *, root: Path = REPOSITORY) -> int:
     datasets = dataset_names()
     parser.add_argument("--dataset", action="append", choices=datasets, help="may be repeated; default: all")
     parser.add_argument("--markdown", action="store_true", help="Markdown instead of plain text")
+    parser.add_argument("--seeds", action="store_true", help="the evaluations of `evaluate_mia.sh --seeds` instead")
+    parser.add_argument(
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="with --seeds: write it as Markdown between the marks of a document; default: print it",
+    )
     return run(parser, argv, lambda options: _prepare(root, options, datasets))
 
 
 def _prepare(root: Path, options: argparse.Namespace, datasets: tuple[str, ...]) -> Work:
+    from common.reports import over_seeds
     from common.reports.summary import summarise
+    from common.runtime.errors import UserError
     from common.training.jobs import last_seconds
 
     def show() -> None:
-        style: TableStyle = "markdown" if options.markdown else "text"
+        style: TableStyle = "markdown" if options.markdown or options.into else "text"
         chosen = options.dataset or datasets
-        print(summarise(root, chosen, defenses=list(DEFENSES), seconds=last_seconds, style=style), end="")
+        if options.into and not options.seeds:
+            raise UserError("--into goes with --seeds")
+        if not options.seeds:
+            print(summarise(root, chosen, defenses=list(DEFENSES), seconds=last_seconds, style=style), end="")
+            return
+        table = over_seeds.summarise(root, chosen, defenses=list(DEFENSES), style=style)
+        if options.into:
+            over_seeds.put_into(options.into, table)
+        else:
+            print(table)
 
     return Work(do=show)

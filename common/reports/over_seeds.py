@@ -1,18 +1,24 @@
 """Evaluations over several seeds: mean and spread of every attack, without Diffence and with it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from common.evaluation.record import Report, UnderProtocol
-from common.reports import tables
+from common.reports import reading, tables
+from common.reports.reading import Key
+from common.runtime import storage
+from common.runtime.errors import UserError
 from common.runtime.modes import TableStyle
+from common.runtime.paths import DatasetFolder
 from common.runtime.subject import Subject
 
 Pairs = Sequence[tuple[Report, Report]]
 """Of each seed, without Diffence and with it."""
 
 NOTHING = "-"
+BEGIN, END = "<!-- over seeds: begin -->", "<!-- over seeds: end -->"  # in a document
 READING = (
     "Mean and standard deviation over the seeds, each with its own partition, diffusion model, classifier, fence and "
     "attacks. Strongest: of all attacks, by the final test itself, so too great by chance; chosen: by the fitting role "
@@ -40,6 +46,51 @@ def table(found: Mapping[Subject, Pairs], *, style: TableStyle) -> str:
         seeds = ", ".join(str(fenced.seed) for _, fenced in pairs)
         parts += [f"{mark}{subject}, seeds {seeds}", make(ATTACK_HEADER, list(_attack_rows(pairs)))]
     return "\n\n".join(parts)
+
+
+def summarise(root: Path, datasets: Sequence[str], *, defenses: Collection[str], style: TableStyle) -> str:
+    """Of every dataset, all evaluations over seeds that are finished, defences in the given order.
+
+    Raises UserError where there is none.
+    """
+    parts = []
+    for name in datasets:
+        found = _found(DatasetFolder(root / name), defenses)
+        if found:
+            parts += [f"{'### ' if style == 'markdown' else ''}{name}, over seeds", table(found, style=style)]
+    if not parts:
+        raise UserError(
+            f"no evaluations over seeds of {', '.join(datasets)} yet: in {datasets[0]}/evaluate_MIAs/ "
+            "`bash evaluate_mia.sh --defense undefended --seeds 0 1 2`"
+        )
+    return "\n\n".join(parts)
+
+
+def put_into(document: Path, text: str) -> None:
+    """Replace what stands between the two marks of a document. Raises UserError where they are not there."""
+    before, begin, rest = document.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise UserError(f"{document}: has no lines {BEGIN} and {END} to write between")
+    storage.write_text(document, f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
+def _found(folder: DatasetFolder, defenses: Collection[str]) -> dict[Subject, list[tuple[Report, Report]]]:
+    """The whole pairs of reports of every seed."""
+    by_seed = [reading.read(folder.of_seed(seed), defenses=defenses) for seed in folder.seeds()]
+    subjects = {key.subject for reports in by_seed for key in reports}
+    order = list(defenses)
+    found = {}
+    for subject in sorted(subjects, key=lambda each: (each.model, order.index(each.defense))):
+        both = [(reports.get(Key(subject, False)), reports.get(Key(subject, True))) for reports in by_seed]
+        pairs = [
+            (without, fenced)
+            for without, fenced in both
+            if without is not None and fenced is not None and reading.same_evaluation(fenced, without)
+        ]
+        if pairs:
+            found[subject] = pairs
+    return found
 
 
 def _row(subject: Subject, pairs: Pairs) -> list[str]:

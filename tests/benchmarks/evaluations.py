@@ -25,6 +25,7 @@ from tests.benchmarks import models
 from tests.benchmarks.inference import plain_seconds_per_candidate
 from tests.benchmarks.measure import Row, compared
 
+ONCE = ("confidence", "loss", "entropy", "modified_entropy", "correctness", "nn")  # the attackers who ask once
 SAMPLES = 48  # per role and kind; of half as many, intervals are so much chance that queries need up to 26 passes
 FULL_SIZE: dict[str, dict[str, Any]] = {  # and trained for some minutes
     "data": {"members": 200, "reference": 100, "validation": 50},
@@ -82,7 +83,17 @@ def _report(root: Path, *options: str, anew: bool, threads: str | None = None) -
     results = root / "cifar10" / "evaluate_MIAs"
     for made in ("banks", "results") if anew else ():
         shutil.rmtree(results / made, ignore_errors=True)
-    _run(root, "cifar10/evaluate_MIAs", "evaluate.py", "--defense", "undefended", *options, threads=threads)
+    _run(
+        root,
+        "cifar10/evaluate_MIAs",
+        "evaluate.py",
+        "--defense",
+        "undefended",
+        "--attacks",
+        *ONCE,
+        *options,
+        threads=threads,
+    )
     return json.loads((results / "results" / "undefended_w_diffence" / "report.json").read_text())
 
 

@@ -1,6 +1,5 @@
 from common.evaluation.record import Report, UnderProtocol
-from common.reports import over_seeds, verdict
-from common.runtime.subject import Subject
+from common.reports import verdict
 from tests.common.reports.golden import made
 
 WITHOUT, FENCED = made().values()
@@ -41,25 +40,3 @@ def test_a_stronger_attack_changes_the_verdict():
     stronger = changed(FENCED, attacks={**part.attacks, "loss": row}, best=best)
     said = verdict.sentence(WITHOUT, stronger)
     assert "87 of 100 cases (95 % sure: 80 to 93; loss, 64 queries an image) with Diffence" in said
-
-
-def test_seeds_are_summed_up_as_mean_and_standard_deviation():
-    part, _ = strongest(FENCED)
-    pairs = []
-    for seed, auc in enumerate((0.50, 0.56, 0.62)):
-        row = part.attacks["loss"].model_copy(update={"auc": auc})
-        best = part.best.model_copy(update={"auc": 0.7 + auc / 10})
-        pairs.append((WITHOUT, changed(FENCED, attacks={"loss": row}, best=best).model_copy(update={"seed": seed})))
-    shown = over_seeds.table({Subject("resnet", "dpsgd"): pairs}, style="markdown")
-    (overview,) = [line for line in shown.splitlines() if line.startswith("| dpsgd")]
-    assert "| 3 |" in overview and "0.756 ± 0.006" in overview
-    (loss,) = [line for line in shown.splitlines() if line.startswith("| loss")]
-    assert "0.560 ± 0.060" in loss
-    before = WITHOUT.protocols["held_out"].attacks["loss"].auc
-    assert f"{0.56 - before:+.3f} ± 0.060" in loss
-    assert "seeds 0, 1, 2" in shown
-
-
-def test_what_is_not_known_for_every_seed_has_no_mean():
-    assert over_seeds.spread([0.5, None]) == "-" and over_seeds.spread([]) == "-"
-    assert over_seeds.spread([0.25]) == "0.250"
