@@ -244,7 +244,7 @@ def test_another_diffusion_model_is_used_and_named_in_the_report(trained: Path, 
     assert moved["protocols"] == own["protocols"] and {"other.pt", "other.txt"} <= moved["inputs"].keys()
 
     folder = save_diffusers_folder(root / "unconditional")
-    for expected in (len(banks) + 1, len(banks) + 2):
+    for expected in (len(banks) + 2, len(banks) + 4):
         done = served.run(root, *EVALUATE, "--diffusion", str(folder))
         assert done.returncode == 0, done.stderr
         report = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())

@@ -16,8 +16,6 @@ from common.runtime import progress, rng
 from common.runtime.config import Positive, Strict
 from common.runtime.images import to_float
 
-REQUIREMENTS = "requirements-boundary.txt"
-
 
 class BoundaryConfig(Strict):
     samples: Annotated[Positive, Field(ge=2)]  # at most so many members, and as many non-members, in each role

@@ -34,6 +34,7 @@ HEADER = [
     "with Diffence",
     "one query at best, with",
     "calibration error, alone / with",
+    "published protocol, alone / with",
 ]
 ATTACK_HEADER = ["attack", "queries", "AUC alone", "AUC with Diffence", "difference", "TPR at 1 % FPR, alone / with"]
 
@@ -105,6 +106,7 @@ def _row(subject: Subject, pairs: Pairs) -> list[str]:
         *both(lambda part: None if part.chosen is None else part.chosen.auc),
         both(_best_of_one_query)[1],
         " / ".join(both(_calibration_error)),
+        " / ".join(spread([_published_auc(report) for report in side]) for side in zip(*pairs, strict=True)),
     ]
 
 
@@ -133,6 +135,10 @@ def _best_of_one_query(part: UnderProtocol) -> float | None:
 
 def _calibration_error(part: UnderProtocol) -> float | None:
     return None if part.utility is None else part.utility.calibration_error.value
+
+
+def _published_auc(report: Report) -> float | None:
+    return report.protocols["published"].best.auc if "published" in report.protocols else None
 
 
 def _parts(pair: tuple[Report, Report]) -> tuple[UnderProtocol, UnderProtocol]:

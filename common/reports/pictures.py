@@ -15,6 +15,7 @@ from common.runtime import storage
 from common.statistics.bootstrap import Bootstrap
 
 WITHOUT, WITH = "#0072b2", "#d55e00"  # blue and vermilion of Okabe and Ito, which any eye keeps apart
+MANY = 10  # answers of a bin, from which on its accuracy says something
 MEMBER, NON_MEMBER = "#cc79a7", "#009e73"
 _PNG = {"Software": None}  # no version in the file: equal content, equal bytes
 
@@ -105,12 +106,17 @@ def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
         if utility is not None:
             bins, width = utility.bins, 1 / len(utility.bins.counts)
             middles = (np.arange(len(bins.counts)) + 0.5) * width
-            axis.bar(middles, bins.accuracies, width=0.9 * width, color=colour, alpha=0.6, label="accuracy")
-            there = np.array(bins.counts) > 0
+            there, many = np.array(bins.counts) > 0, np.array(bins.counts) >= MANY
+            for chosen, alpha, label in (
+                (many, 0.7, "accuracy"),
+                (there & ~many, 0.2, f"of fewer than {MANY} answers"),
+            ):
+                heights = np.array(bins.accuracies)[chosen]
+                axis.bar(middles[chosen], heights, width=0.9 * width, color=colour, alpha=alpha, label=label)
             confidences = np.array(bins.confidences)[there]
             axis.plot(confidences, confidences, "k_", markersize=8, label="mean confidence")
             axis.set_title(f"{name}: calibration error {utility.calibration_error.value:.3f}", fontsize=10)
-        axis.legend(fontsize=8, loc="upper left")
+        axis.legend(fontsize=7, loc="upper left")
     figure.suptitle(title, fontsize=11)
     return figure
 
