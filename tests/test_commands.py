@@ -177,7 +177,9 @@ def test_several_seeds_are_evaluated_anew_and_what_is_finished_is_kept(trained: 
     assert [report["seed"] for report in reports] == [4, 5]
     outside = {name: data for name, data in files_below(root / "digits").items() if not name.startswith("seeds/")}
     assert outside == before  # nothing of the folder's own is touched
-    # a report of other settings is not taken for a finished one, nor one whose model is gone
+    # a report of other settings or fewer attacks is not taken for a finished one, nor one whose model is gone
+    more = ("digits/evaluate_MIAs", "evaluate.py", "--attacks", "loss", "boundary", *defenses, "--seeds")
+    assert served.run(root, *more, "4", "--dry-run").stdout.count("to do") == 2
     assert served.run(root, *command, "4", "-N", "2", "--dry-run").stdout.count("to do") == 2
     (seeds / "4" / "final-all-models" / "resnet" / "selena.pth.tar").unlink()
     left = served.run(root, *command, "4", "5", "--dry-run").stdout

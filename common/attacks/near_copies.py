@@ -3,7 +3,7 @@
 from common.attacks.copies import attack
 from common.attacks.interface import Needs
 
-SOURCE = "this project: averaging over draws, against randomised defences as in Carlini et al., 2019"
+SOURCE = "this project; averaging over the draws of a randomised defence: Athalye, Carlini and Wagner, ICML 2018"
 
 ONE = attack("near_copies_1", Needs(queries={"image": 1}), source=SOURCE)
 FOUR = attack("near_copies_4", Needs(queries={"image": 1, "near_copy": 3}), source=SOURCE)

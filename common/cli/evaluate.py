@@ -21,6 +21,42 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     parser = flags.parser("evaluate_mia.sh", "Attack a trained classifier, alone and behind Diffence, and report both.")
     flags.add_machine(parser)
     flags.add_settings(parser, "data, classifier, evaluation, diffence")
+    _add_what(parser)
+    _add_fence(parser)
+    parser.add_argument(
+        "--num-sample",
+        type=flags.positive,
+        help="members, and non-members, per role at most; default: configs/evaluation.yaml",
+    )
+    flags.add_speed(parser, "the diffusion model")
+    parser.add_argument(
+        "--diffusion",
+        type=Path,
+        metavar="PATH",
+        help="diffusion model: a checkpoint with its flags file beside it, or a folder in diffusers' format "
+        "(default: diff_defense/diff_models/half.pt)",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=(*get_args(modes.ProtocolName), "both"),
+        default="both",
+        help="held_out keeps every choice away from the samples that are scored; published computes what the paper's "
+        "code computes",
+    )
+    parser.add_argument(
+        "--departures",
+        nargs="?",
+        const="text",
+        choices=get_args(modes.TableStyle),
+        help="instead of reporting, measure what each departure of the published code is worth: a table as text "
+        "(without a value) or markdown",
+    )
+    flags.add_dry_run(parser)
+    return run(parser, argv, lambda options: _prepare(folder, options))
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    """Which classifiers are attacked, by whom and how often."""
     parser.add_argument(
         "--defense",
         nargs="+",
@@ -47,6 +83,10 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         help="partition, models, fence and attacks anew for each, in seeds/SEED, and mean and spread in one table; "
         "what is finished is kept; default: one evaluation, of what is in this folder",
     )
+
+
+def _add_fence(parser: argparse.ArgumentParser) -> None:
+    """Replacements for values of configs/diffence.yaml."""
     parser.add_argument(
         "--scenario",
         type=int,
@@ -57,40 +97,10 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     parser.add_argument("-N", type=flags.positive, help=f"reconstructions per image; {from_yaml}")
     parser.add_argument("-T", type=flags.positive, help=f"diffusion step to which images are noised; {from_yaml}")
     parser.add_argument(
-        "--num-sample",
-        type=flags.positive,
-        help="members, and non-members, per role at most; default: configs/evaluation.yaml",
-    )
-    flags.add_speed(parser, "the diffusion model")
-    parser.add_argument(
-        "--diffusion",
-        type=Path,
-        metavar="PATH",
-        help="diffusion model: a checkpoint with its flags file beside it, or a folder in diffusers' format "
-        "(default: diff_defense/diff_models/half.pt)",
-    )
-    parser.add_argument(
-        "--protocol",
-        choices=(*get_args(modes.ProtocolName), "both"),
-        default="both",
-        help="held_out keeps every choice away from the samples that are scored; published computes what the paper's "
-        "code computes",
-    )
-    parser.add_argument(
         "--noising",
         choices=get_args(modes.Noising),
         help=f"the forward process: ddpm, or that of the published code; {from_yaml}",
     )
-    parser.add_argument(
-        "--departures",
-        nargs="?",
-        const="text",
-        choices=get_args(modes.TableStyle),
-        help="instead of reporting, measure what each departure of the published code is worth: a table as text "
-        "(without a value) or markdown",
-    )
-    flags.add_dry_run(parser)
-    return run(parser, argv, lambda options: _prepare(folder, options))
 
 
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:

@@ -94,7 +94,8 @@ class RoleCandidates:
 
     def _observed(self, logits: np.ndarray, interval: Interval | None) -> Observations:
         """The answers to the images and to all that is asked beside them."""
-        of_images = Observations.of_images(logits, self.labels, self.member)
+        told = None if interval == EVERYWHERE else interval
+        of_images = replace(Observations.of_images(logits, self.labels, self.member), interval=told)
         further = self.further
         if further is None:
             return of_images
@@ -105,7 +106,6 @@ class RoleCandidates:
             answers=np.concatenate([of_images.answers, further.fenced if fenced else further.raw], axis=1),
             queries=(*of_images.queries, *further.queries),
             work=np.concatenate([work[:, None], further.work * fenced], axis=1),
-            interval=None if interval == EVERYWHERE else interval,
             labels_kept=further.labels_kept,
             label_queries=further.label_queries,
             boundary=further.boundary and further.boundary[0],

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from common.defenses import DEFENSES
+from common.evaluation.protocols import Protocol
 from common.evaluation.record import Report
 from common.evaluation.run import Settings
 from common.experiment import data_partition, evaluate, train_ddpm, train_defense
@@ -52,8 +53,8 @@ def plan(each: Sequence[Run]) -> list[Item]:
     for run in each:
         path = run.experiment.folder.results(run.settings.subject, diffence=True)
         report = _finished(run)
-        state = "finished" if report else "to do"
-        items.append(Item(run.experiment.folder.shown(path), state, report.seconds if report else None))
+        now = "finished" if report else "to do"
+        items.append(Item(run.experiment.folder.shown(path), now, report.seconds if report else None))
     return items
 
 
@@ -96,16 +97,23 @@ def _finished(run: Run) -> Report | None:
         return None
     without, fenced = pair
     wanted = {"diffence": run.settings.fence.model_dump(), "evaluation": run.settings.evaluation.model_dump()}
-    attacks = {protocol.name: {attack.name for attack in protocol.attacks} for protocol in run.settings.protocols}
-    told = {name: {*part.attacks, *part.not_run} for name, part in fenced.protocols.items()}
     current = (
         reading.same_evaluation(fenced, without)
         and fenced.seed == run.experiment.seed
         and fenced.config == wanted
-        and all(attacks[name] <= told.get(name, set()) for name in attacks)
+        and all(_has_tried(fenced, protocol) for protocol in run.settings.protocols)
         and _made_from_what_is_there(run.experiment, fenced)
     )
     return fenced if current else None
+
+
+def _has_tried(report: Report, protocol: Protocol) -> bool:
+    """Whether a report tells of every attack of a protocol; one that was only not asked for has not been tried."""
+    part, not_asked = report.protocols.get(protocol.name), replace(protocol, chosen=None).left_out
+    if part is None:
+        return False
+    tried = {*part.attacks, *(name for name, reason in part.not_run.items() if reason != not_asked.get(name))}
+    return all(attack.name in tried for attack in protocol.attacks)
 
 
 def _reports(run: Run) -> tuple[Report, Report] | None:

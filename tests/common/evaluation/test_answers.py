@@ -75,6 +75,13 @@ def test_answers_by_hand():
     assert answered.observations.membership.tolist() == [True, True, False]
 
 
+def test_the_attacker_is_told_the_interval_whatever_else_is_asked():
+    interval = Interval(0.5, 2.0)
+    assert hand_made().answered(interval).observations.interval == interval
+    for passes in (None, EVERYWHERE):
+        assert hand_made().answered(passes).observations.interval is None
+
+
 def test_without_a_fence_all_answers_are_the_raw_ones_and_cost_nothing_more():
     role_candidates = hand_made()
     answered = role_candidates.answered(None)
