@@ -34,7 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
         "unet": {"ch": 32, "ch_mult": [1, 1], "attn": [1], "num_res_blocks": 1, "dropout": 0.1},
         "training": {"total_steps": 6, "steps_per_round": 2, "batch_size": 4, "warmup_steps": 2, "sample_steps": 2},
     },
-    "diffence": {"num_candidates": 3, "group_size": 5},
+    "diffence": {"num_candidates": 3, "group_size": 5, "steady": {"num_candidates": 2}},
     "evaluation": {
         "num_sample": 12,
         "bootstrap": 100,

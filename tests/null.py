@@ -13,7 +13,8 @@ from scipy.stats import binom
 from tqdm import trange
 
 from common.attacks import suite
-from common.attacks.interface import Fitting, Observations
+from common.attacks.interface import Fitting
+from common.attacks.observations import Observations
 from common.evaluation.protocols import HELD_OUT, draw
 from common.evaluation.run import Settings
 from common.experiment import evaluate
@@ -54,7 +55,7 @@ def _observations(*, fenced: bool) -> tuple[Observations, Observations, object]:
     evaluate.require_inputs(experiment, settings.subject)
     population = evaluate.fenced_population(experiment, settings, evaluate.load_models(experiment, settings))
     drawn = draw(population, HELD_OUT, settings.evaluation, scenario=settings.fence.scenario, desc="purify")
-    interval = drawn.interval if fenced else None
+    interval = drawn.rule if fenced else None
     fit_on, test = (drawn.roles[role].answered(interval).observations for role in (HELD_OUT.fitting, HELD_OUT.test))
     return fit_on, test, settings.evaluation
 

@@ -13,6 +13,7 @@ from common.attacks import ATTACKS
 from common.cli.summary import main as summary
 from common.defenses import DEFENSES
 from common.evaluation import departures
+from common.evaluation.measures import MEASURES
 from common.models import MODELS
 from common.runtime import checkpoints
 from tests import miniature, served
@@ -43,8 +44,8 @@ def test_whole_path(trained: Path, dataset: str) -> None:
     assert fenced["label_agreement"] == 1.0
     assert 0 <= fenced["raw_answer_rate"] <= 1
     for report in (plain, fenced):
-        assert list(report["protocols"]) == ["held_out", "published"]
-        assert set(report["protocols"]["held_out"]["attacks"]) == FAST
+        assert list(report["protocols"]) == ["held_out", "steady", "published"]
+        assert set(report["protocols"]["held_out"]["attacks"]) == set(report["protocols"]["steady"]["attacks"]) == FAST
         assert set(report["protocols"]["published"]["attacks"]) == PUBLISHED_ATTACKS
         for content in report["protocols"].values():
             for row in content["attacks"].values():
@@ -246,7 +247,7 @@ def test_another_diffusion_model_is_used_and_named_in_the_report(trained: Path, 
     assert moved["protocols"] == own["protocols"] and {"other.pt", "other.txt"} <= moved["inputs"].keys()
 
     folder = save_diffusers_folder(root / "unconditional")
-    for expected in (len(banks) + 2, len(banks) + 4):
+    for expected in (len(banks) + 3, len(banks) + 6):  # two fences, and the pool of near-copies
         done = served.run(root, *EVALUATE, "--diffusion", str(folder))
         assert done.returncode == 0, done.stderr
         report = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
@@ -286,21 +287,22 @@ def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) 
     assert done.stdout == "321\n"
 
 
-@pytest.mark.parametrize("protocol", ["held_out", "published", "both"])
-def test_each_protocol_can_be_had_alone(trained: Path, tmp_path: Path, protocol: str) -> None:
+@pytest.mark.parametrize("protocols", [["held_out"], ["steady"], ["published"], ["held_out", "steady", "published"]])
+def test_each_protocol_can_be_had_alone(trained: Path, tmp_path: Path, protocols: list[str]) -> None:
     shutil.copytree(trained, tmp_path / "copy")
-    done = served.run(tmp_path / "copy", *EVALUATE, "--protocol", protocol)
+    done = served.run(tmp_path / "copy", *EVALUATE, "--protocol", *protocols)
     assert done.returncode == 0, done.stderr
-    assert ("held-out protocol" in done.stdout) == (protocol != "published")
-    assert ("What the paper's code computes" in done.stdout) == (protocol != "held_out")
+    assert ("undefended (resnet), held-out protocol" in done.stdout) == ("held_out" in protocols)
+    assert ("teady fence, held-out protocol" in done.stdout) == ("steady" in protocols)
+    assert ("What the paper's code computes" in done.stdout) == ("published" in protocols)
     results = tmp_path / "copy" / "digits" / "evaluate_MIAs" / "results"
-    both = {"held_out", "published"}
     for folder in ("undefended", "undefended_w_diffence"):
         report = json.loads((results / folder / "report.json").read_text())
-        assert set(report["protocols"]) == (both if protocol == "both" else {protocol})
+        assert list(report["protocols"]) == protocols
         assert report["accuracy"] == next(iter(report["protocols"].values()))["accuracy"]
         assert (results / folder / "roc.png").stat().st_size > 0
-        expected = {"held_out": {"tuning", "attack_fit", "final_test"}, "published": {"known", "target", "utility"}}
+        held_out = {"tuning", "attack_fit", "final_test"}
+        expected = {"held_out": held_out, "steady": held_out, "published": {"known", "target", "utility"}}
         assert set(report["counts"]) == set().union(*(expected[name] for name in report["protocols"]))
     assert report["protocols"][next(iter(report["protocols"]))]["reduction"].keys() == {"auc", "balanced_accuracy"}
 
@@ -333,6 +335,54 @@ def test_departures_are_measured_and_tabled(trained: Path, tmp_path: Path, style
         assert name in done.stdout
     assert ("|---|" in done.stdout) == bool(style)
     assert not (root / "digits" / "evaluate_MIAs" / "results").exists()  # it is no report
+
+
+def test_measures_are_measured_and_tabled(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    shutil.rmtree(root / "digits" / "evaluate_MIAs" / "results", ignore_errors=True)
+    done = served.run(root, *EVALUATE, "--measures", "markdown", "--attacks", "loss", "work", "near_copies_4")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ")[0] for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert rows[1:] == ["| none", *(f"| {name}" for name in MEASURES)]
+    assert not (root / "digits" / "evaluate_MIAs" / "results").exists()  # it is no report
+
+
+def test_a_diffusion_model_of_one_step_serves_that_step_and_no_other(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    models = root / "digits" / "diff_defense" / "diff_models"
+    (models / "samples.png").unlink()
+    done = served.run(root, "digits", "train_ddpm.py", "--only-step", "--on", "reference")
+    assert done.returncode == 0 and "trained anew: ddpm.training.only_steps: nothing" in done.stdout, done.stderr
+    assert (models / "purified.png").is_file() and not (models / "samples.png").exists()
+    assert served.run(root, *EVALUATE, "--attacks", "loss").returncode == 0
+    done = served.run(root, *EVALUATE, "-T", "40")
+    assert done.returncode == 1 and "has learnt" in done.stderr and "only_steps" in done.stderr
+
+
+def test_the_key_of_a_fence_is_made_once_and_is_in_no_other_file(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    code = (
+        "import torch\n"
+        "from digits.diff_defense import fence\n"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+        "torch.nn.init.ones_(model[1].bias); torch.nn.init.eye_(model[1].weight)\n"
+        "x = torch.linspace(0, 1, 64).reshape(1, 1, 8, 8)\n"
+        "print(fence(model, device='cpu')(x).tolist(), fence(model, device='cpu', seed=0)(x).tolist())\n"
+    )
+    first, again = (run(root, ".", "python", "-c", code) for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == again.stdout
+    path = root / "digits" / "diff_defense" / "diff_models" / "fence.key"
+    path.unlink()
+    other = run(root, ".", "python", "-c", code)
+    assert other.stdout != first.stdout and other.stdout.split("]] ")[1] == first.stdout.split("]] ")[1]
+    assert served.run(root, *EVALUATE, "--attacks", "loss").returncode == 0
+    files, key = files_below(root / "digits"), path.read_bytes()
+    assert [name for name, content in files.items() if key in content] == ["diff_defense/diff_models/fence.key"]
+    assert not any(key.hex().encode() in content for content in files.values())
 
 
 @pytest.mark.parametrize("option", [("--protocol", "published"), ("--noising", "ddpm")])

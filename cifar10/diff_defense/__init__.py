@@ -11,7 +11,7 @@ import torch
 
 from common.diffence import Diffence
 from common.experiment.fence import fence_for
-from common.runtime.modes import Precision, Scenario
+from common.runtime.modes import FenceName, Precision, Scenario, Work
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -19,13 +19,23 @@ FOLDER = Path(__file__).resolve().parents[1]
 def fence(
     classifier: Callable[[torch.Tensor], torch.Tensor],
     *,
+    fence: FenceName | None = None,
+    work: Work | None = None,
     scenario: int | Scenario | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
     diffusion: Path | str | None = None,
 ) -> Diffence:
     """Put the fence round a classifier that is on ``device``; see ``common.experiment.fence.fence_for``."""
     return fence_for(
-        FOLDER, classifier, scenario=scenario, seed=seed, device=device, precision=precision, diffusion=diffusion
+        FOLDER,
+        classifier,
+        fence=fence,
+        work=work,
+        scenario=scenario,
+        seed=seed,
+        device=device,
+        precision=precision,
+        diffusion=diffusion,
     )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from common.attacks.interface import Attack, CannotRun, Fitting, Needs, Observations
+from common.attacks.interface import Attack, CannotRun, Fitting, Needs
+from common.attacks.observations import Observations
 from common.statistics import roc
 
 

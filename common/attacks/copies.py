@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from common.attacks import decimals, logistic, statistics
-from common.attacks.interface import Attack, Fitting, Needs, Observations
+from common.attacks.interface import Attack, Fitting, Needs
+from common.attacks.observations import Observations
 
 
 class Summarised(NamedTuple):
@@ -38,10 +39,11 @@ def summaries(observations: Observations, needs: Needs) -> np.ndarray:
 
     Mean and spread of phi, phi of the true label and entropy, and the share beyond each end of the fence's interval.
     """
-    answers = observations.answers[:, observations.places(needs)]
+    places = needs.places(observations)
+    answers = observations.answers[:, places]
     labels = np.broadcast_to(observations.labels[:, None], answers.shape[:2])
     phi = statistics.phi(answers)
-    lo, hi = observations.interval or (-np.inf, np.inf)
+    lo, hi = observations.wanted(places) or (-np.inf, np.inf)
     each = np.stack([phi, statistics.phi_of(answers, labels), statistics.entropy(answers)], axis=-1)
     beyond = np.stack([(phi < lo).mean(axis=1), (phi > hi).mean(axis=1)], axis=-1)
     return np.hstack([each.mean(axis=1), each.std(axis=1), beyond])
@@ -49,7 +51,7 @@ def summaries(observations: Observations, needs: Needs) -> np.ndarray:
 
 def _fit(needs: Needs, observations: Observations, fitting: Fitting) -> Summarised:
     member = observations.membership
-    digits = decimals.fit(observations.answers[:, observations.places(needs)], member)
+    digits = decimals.fit(observations.answers[:, needs.places(observations)], member)
     features = _features(needs, digits, observations)
     return Summarised(logistic.fit(features, member), digits)
 
@@ -59,5 +61,5 @@ def _scores(needs: Needs, fitted: Summarised, observations: Observations) -> np.
 
 
 def _features(needs: Needs, digits: list[decimals.Telling], observations: Observations) -> np.ndarray:
-    said = decimals.log_ratios(digits, observations.answers[:, observations.places(needs)])
+    said = decimals.log_ratios(digits, observations.answers[:, needs.places(observations)])
     return np.hstack([summaries(observations, needs), said[:, None]])

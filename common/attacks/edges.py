@@ -6,7 +6,8 @@ The interval can be found out, since most answers lie in it; here the attacker i
 import numpy as np
 
 from common.attacks import logistic, statistics
-from common.attacks.interface import Needs, Observations
+from common.attacks.interface import Needs
+from common.attacks.observations import Observations
 
 
 def edges(observations: Observations) -> np.ndarray:
@@ -14,9 +15,10 @@ def edges(observations: Observations) -> np.ndarray:
 
     Zeros where there is no interval.
     """
-    if observations.interval is None:
+    wanted = observations.wanted(observations.queries.index("image"))
+    if wanted is None:
         return np.zeros((len(observations), 6))
-    lo, hi = observations.interval
+    lo, hi = wanted
     phi = statistics.phi(observations.logits)
     below, above = phi < lo, phi > hi
     inside = ~(below | above)

@@ -6,7 +6,8 @@ from functools import reduce
 import numpy as np
 
 from common.attacks import copies, edges, label_only, logistic, near_copies, noisy_copies, shifted_copies, work
-from common.attacks.interface import Needs, Observations
+from common.attacks.interface import Needs
+from common.attacks.observations import Observations
 
 OF_COPIES = (near_copies.SIXTY_FOUR, noisy_copies.SMALL, noisy_copies.LARGE, shifted_copies.ATTACK)
 NEEDS = reduce(

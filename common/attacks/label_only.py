@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from common.attacks import logistic
-from common.attacks.interface import Attack, LabelKind, Needs, Observations
+from common.attacks.interface import Attack, Needs
+from common.attacks.observations import LabelKind, Observations
 
 SOURCE = "Choquette-Choo et al., ICML 2021"
 AUGMENTATIONS: Mapping[LabelKind, int] = {"shift": 4, "shift_2": 8, "rotation": 6, "flip": 1}

@@ -11,7 +11,8 @@ from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import QuantileTransformer
 
 from common.attacks import decimals, statistics
-from common.attacks.interface import Attack, CannotRun, Fitting, Needs, Observations
+from common.attacks.interface import Attack, CannotRun, Fitting, Needs
+from common.attacks.observations import Observations
 
 BANDWIDTHS = np.geomspace(0.1, 2.0, 12)  # where every feature is normal with standard deviation 1
 FOLDS = 5

@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from common.attacks.interface import Attack, Fitting, Needs, Observations, Sees
+from common.attacks.interface import Attack, Fitting, Needs, Sees
+from common.attacks.observations import Observations
 
 Features = Callable[[Observations], np.ndarray]
 """observations -> float64 [n, F]"""

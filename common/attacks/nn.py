@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from common.attacks.interface import Attack, CannotRun, Fitting, Needs, Observations
+from common.attacks.interface import Attack, CannotRun, Fitting, Needs
+from common.attacks.observations import Observations
 from common.models.mlp import initialise, relu_stack
 from common.runtime import rng
 from common.runtime.config import Batch, Positive, PositiveFloat, Strict

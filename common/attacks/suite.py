@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.attacks.interface import Attack, CannotRun, Fitting, Observations
+from common.attacks.interface import Attack, CannotRun, Fitting
+from common.attacks.observations import Observations
 
 
 class Scored(NamedTuple):

@@ -9,7 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from common.attacks.interface import Attack, Fitting, Needs, Observations
+from common.attacks.interface import Attack, Fitting, Needs
+from common.attacks.observations import Observations
 from common.statistics import roc
 
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -3,7 +3,8 @@
 import numpy as np
 
 from common.attacks import logistic
-from common.attacks.interface import Needs, Observations
+from common.attacks.interface import Needs
+from common.attacks.observations import Observations
 
 NEEDS = Needs(queries={"image": 1, "near_copy": 15})
 
@@ -11,7 +12,7 @@ NEEDS = Needs(queries={"image": 1, "near_copy": 15})
 def work(observations: Observations) -> np.ndarray:
     """Mean and spread, least and greatest, of the work and of its logarithm over the queries: float64 [n, 8]."""
     assert observations.work is not None
-    drawn = observations.work[:, observations.places(NEEDS)]
+    drawn = observations.work[:, NEEDS.places(observations)]
     both = np.stack([drawn, np.log1p(drawn)], axis=-1)
     return np.hstack([both.mean(axis=1), both.std(axis=1), both.min(axis=1), both.max(axis=1)])
 

@@ -13,6 +13,7 @@ from common.runtime import modes
 
 if TYPE_CHECKING:
     from common.evaluation.protocols import Protocol
+    from common.evaluation.record import UnderProtocol
     from common.evaluation.run import Settings
     from common.experiment.experiment import Experiment
 
@@ -38,10 +39,12 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--protocol",
-        choices=(*get_args(modes.ProtocolName), "both"),
-        default="both",
-        help="held_out keeps every choice away from the samples that are scored; published computes what the paper's "
-        "code computes",
+        nargs="+",
+        choices=get_args(modes.ProtocolName),
+        default=list(get_args(modes.ProtocolName)),
+        metavar="NAME",
+        help="held_out: the paper's fence, every choice kept away from the samples that are scored; steady: the same "
+        "for the fence that configs/diffence.yaml says; published: what the paper's code computes (default: all)",
     )
     parser.add_argument(
         "--departures",
@@ -50,6 +53,14 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         choices=get_args(modes.TableStyle),
         help="instead of reporting, measure what each departure of the published code is worth: a table as text "
         "(without a value) or markdown",
+    )
+    parser.add_argument(
+        "--measures",
+        nargs="?",
+        const="text",
+        choices=get_args(modes.TableStyle),
+        help="instead of reporting, measure what each measure of a fence against attackers who know it is worth, alone "
+        "and together; with --seeds mean and spread: a table as text (without a value) or markdown",
     )
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
@@ -126,7 +137,7 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
         raise UserError("--defense: one at a time, but with --seeds")
     return Work(
         head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),
-        plan=lambda: () if options.departures else evaluate.plan(experiment, chosen[0].subject),
+        plan=lambda: () if options.departures or options.measures else evaluate.plan(experiment, chosen[0].subject),
         do=lambda: _do(experiment, chosen[0], options),
     )
 
@@ -138,8 +149,7 @@ def _protocols(options: argparse.Namespace) -> "list[Protocol]":
     names = [name for name in ATTACKS if name in options.attacks or "all" in options.attacks]
     if "fast" in options.attacks:
         names = [name for name, attack in ATTACKS.items() if attack.fast or name in names]
-    wanted = PROTOCOLS if options.protocol == "both" else [options.protocol]
-    return [replace(PROTOCOLS[name], chosen=tuple(names)) for name in wanted]
+    return [replace(each, chosen=tuple(names)) for name, each in PROTOCOLS.items() if name in options.protocol]
 
 
 def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: argparse.Namespace) -> Work:
@@ -152,7 +162,9 @@ def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: arg
     return Work(
         head=lambda: head(experiment, seeds.reads(chosen), prog="evaluate_mia.sh"),
         plan=lambda: seeds.plan(each),
-        do=lambda: _shown(seeds.run_all(each)),
+        do=lambda: (
+            _measured(seeds.measure_measures(each), options) if options.measures else _shown(seeds.run_all(each))
+        ),
     )
 
 
@@ -160,12 +172,21 @@ def _do(experiment: "Experiment", settings: "Settings", options: argparse.Namesp
     from common.experiment import evaluate
     from common.runtime.errors import UserError
 
-    if not options.departures:
+    if options.measures:
+        found = evaluate.measure_measures(experiment, settings)
+        _measured(None if found is None else [found], options)
+    elif not options.departures:
         _shown(evaluate.run(experiment, settings))
-    elif options.noising or options.protocol != "both":
+    elif options.noising or set(options.protocol) != set(get_args(modes.ProtocolName)):
         raise UserError("--departures compares protocols and noisings itself: leave out --protocol and --noising")
     else:
         _shown(evaluate.measure_departures(experiment, settings, style=options.departures))
+
+
+def _measured(found: "list[dict[str, UnderProtocol]] | None", options: argparse.Namespace) -> None:
+    from common.reports import measures
+
+    _shown(None if found is None else measures.table(found, style=options.measures))
 
 
 def _shown(text: str | None) -> None:

@@ -8,12 +8,22 @@ from common.cli.run import Work, head, run
 
 
 def main(folder: Path, argv: list[str] | None = None) -> int:
-    parser = flags.parser(
-        "train_ddpm.py", "Train the diffusion model on the classifier's members; goes on if interrupted."
-    )
+    parser = flags.parser("train_ddpm.py", "Train the diffusion model; goes on if interrupted.")
     flags.add_machine(parser)
     flags.add_settings(parser, "data, diffence, ddpm")
     flags.add_speed(parser, "the network")
+    parser.add_argument(
+        "--on",
+        choices=("members", "reference", "both"),
+        help="the classifier's members, as the paper does, other samples that it has not seen, or both; "
+        "default: configs/ddpm.yaml",
+    )
+    parser.add_argument(
+        "--only-step",
+        action="store_true",
+        help="learn only what the fence asks for, the step T of configs/diffence.yaml: a fifth of the training is "
+        "enough for it (lower ddpm.training.total_steps), but no images can be made from noise, and no other T served",
+    )
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
 
@@ -21,7 +31,12 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     from common.experiment import train_ddpm
 
-    experiment = flags.experiment(folder, options, network="diffusion")
+    settings = {"ddpm.training.trained_on": options.on}
+    experiment = flags.experiment(folder, options, network="diffusion", settings=settings)
+    if options.only_step:
+        step = experiment.fence_config.step
+        settings["ddpm.training.only_steps"] = [step, step + 1]  # the published noising asks for the one after it
+        experiment = flags.experiment(folder, options, network="diffusion", settings=settings)
     return Work(
         head=lambda: head(experiment, train_ddpm.READS, prog="train_ddpm.py"),
         plan=lambda: train_ddpm.plan(experiment),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from common.defenses.base import Defense, Task, train_on_members
 from common.runtime import checkpoints, distributed, ownership, rng
-from common.runtime.config import Few
+from common.runtime.config import Few, later
 from common.training.classifier import TrainingConfig, answer, train_classifier
 from common.training.jobs import Job, is_done
 
@@ -20,6 +20,7 @@ class SelenaConfig(TrainingConfig):
     teachers: Few  # K
     left_out: Few  # L, the teachers that never see a given member
     soft_labels: Literal["probabilities", "logits"]  # what is averaged over them; logits as in the published code
+    kl_reduction: Literal["batchmean", "mean"] = later("batchmean")  # over samples, or (published) over classes too
 
     @model_validator(mode="after")
     def _some_teacher_sees_each_member(self) -> "SelenaConfig":
@@ -46,13 +47,20 @@ def train(task: Task) -> None:
     if not distributed.is_first():
         return
     targets = distillation_targets(task, unseen)
-    train_on_members(task, loss=lambda logits, labels, indices, epoch: F.cross_entropy(logits, targets[indices]))
+    share = 1 if config.kl_reduction == "batchmean" else 1 / targets.shape[1]
+
+    def distillation(logits: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor, epoch: int) -> torch.Tensor:
+        """The divergence from the soft labels, but for their entropy, which has no gradient."""
+        return share * F.cross_entropy(logits, targets[indices])
+
+    train_on_members(task, loss=distillation)
 
 
 def teacher_job(task: Task, index: int) -> Job:
     """A teacher's own job: it does not depend on how the teachers' answers are used afterwards."""
     made_from = task.job.made_from
-    settings = {key: value for key, value in (made_from.settings or {}).items() if key != "soft_labels"}
+    of_student = {"soft_labels", "kl_reduction"}
+    settings = {key: value for key, value in (made_from.settings or {}).items() if key not in of_student}
     made_from = made_from.model_copy(update={"settings": settings, "teacher": index})
     name = task.job.path.name.split(".")[0]
     return Job(task.job.path.parent / f"{name}.teachers" / f"{index:02}.pth.tar", made_from)

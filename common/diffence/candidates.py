@@ -6,10 +6,11 @@ each candidate phi is computed once.
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
-from common.diffence.rule import Candidates, Interval, inside, phi
+from common.diffence.rule import Candidates, Rule, accepted, phi
 from common.runtime.device import PassSize
 
 NOTHING = -1  # in place of the number of reconstructions: not even the raw logits are there
@@ -23,17 +24,17 @@ def blank(n: int, *, count: int, num_classes: int) -> Candidates:
     return Candidates(torch.zeros(n, count + 1, num_classes), torch.full((n,), NOTHING))
 
 
-def settled(candidates: Candidates, until: Interval | None) -> torch.Tensor:
+def settled(candidates: Candidates, until: Rule | None) -> torch.Tensor:
     """Which images need no more candidates: all are drawn, or one that was drawn is accepted; bool [n]."""
     whole = candidates.drawn == candidates.count
-    return whole if until is None else whole | candidates.accepted(until).any(dim=1)
+    return whole if until is None else whole | accepted(candidates, until).any(dim=1)
 
 
 def complete(
     known: Candidates,
     reconstruct: Reconstruct,
     *,
-    until: Interval | None,
+    until: Rule | None,
     size: PassSize,
     tick: Callable[[int], object],
 ) -> Candidates:
@@ -56,11 +57,15 @@ def complete(
             drawn[row] = place + 1
         done = {row for row in rows if drawn[row] == known.count}
         if until is not None:
-            accepted = inside(phis[rows, places], new.argmax(dim=1) == labels[rows], until)
-            done |= {row for row, is_in in zip(rows, accepted.tolist(), strict=True) if is_in}
+            ends = until.accepts(
+                phis[rows, places][:, None],
+                (new.argmax(dim=1) == labels[rows])[:, None],
+                None if known.rank is None else known.rank[rows],
+            )
+            done |= {row for row, is_end in zip(rows, ends[:, 0].tolist(), strict=True) if is_end}
         waiting = [row for row in waiting if row not in done]
         tick(len(done))
-    return Candidates.judged(logits, torch.tensor(drawn, dtype=torch.int64), phis)
+    return replace(known, logits=logits, drawn=torch.tensor(drawn, dtype=torch.int64)).judged(phis)
 
 
 def _next_draws(drawn: list[int], waiting: list[int], *, count: int, room: int) -> tuple[list[int], list[int]]:

@@ -1,49 +1,47 @@
 """The fence: an nn.Module round any classifier of images in [0, 1]."""
 
 from collections.abc import Callable
-from typing import Annotated, get_args
+from dataclasses import replace
+from typing import get_args
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from common.diffence.candidates import NOTHING, blank, complete
 from common.diffence.door import Answers, images_in, logits_of, type_of
-from common.diffence.noise import candidate_noise
-from common.diffence.rule import EVERYWHERE, Candidates, Interval, check_interval, select, take
+from common.diffence.measures import MOST_CANDIDATES
+from common.diffence.noise import candidate_noise, ranks
+from common.diffence.rule import EVERYWHERE, Candidates, Interval, Rule, answer, check_rule
 from common.diffusion.denoiser import Denoiser
-from common.diffusion.schedule import last_step
+from common.diffusion.schedule import fence_steps
 from common.runtime import rng
-from common.runtime.config import Batch, Positive, Strict
 from common.runtime.device import PassSize, move, pass_size, query_size
-from common.runtime.modes import Noising, ScenarioSetting
+from common.runtime.modes import Noise, Noising, Work
 
-MOST_CANDIDATES = 10_000
-
-
-class DiffenceConfig(Strict):
-    """configs/diffence.yaml"""
-
-    num_candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)]  # N
-    step: Positive  # T of the paper: how far to noise
-    scenario: ScenarioSetting  # what the defender knows: 1, members and non-members; 2, members; 3, neither
-    noising: Noising  # see schedule.published_noise for what the published code does
-    group_size: Batch  # samples purified and saved together
+KEY_BYTES = 16  # at least, of a secret key
 
 
 class Diffence(nn.Module):
     """A classifier of images in [0, 1] behind the fence: forward(x [B, C, H, W]) -> logits [B, K].
 
-    The argmax is the classifier's own for every input. The answer to an image depends on the image and the seed
-    alone, but for rounding (a network rounds differently for other numbers of images at once), so asking again gives
-    an attacker nothing. Keep the seed secret in a deployment.
+    The argmax is the classifier's own for every input, but where ``rule`` is ``Averaging``, which may change it. The
+    answer to an image depends on the image and the key alone, but for rounding (a network rounds differently for other
+    numbers of images at once), so asking again gives an attacker nothing. Images are purified as they are on the grid
+    of 256 grey levels, so images that are less than half a level apart have the same reconstructions.
 
     classifier:      images [B, C, H, W] in [0, 1] -> logits [B, K]; any module or function
     denoiser:        the diffusion model with its schedule
-    interval:        from ``tune_interval``; the default accepts the first candidate that keeps the label
+    rule:            how candidates become an answer: an ``Interval``, from ``tune_interval``, or what ``match`` gives;
+                     the default accepts the first candidate that keeps the label
     num_candidates:  N, reconstructions per image
     step:            T, the diffusion step to which images are noised
     noising:         "ddpm", or "published" for what the published code does (see ``Denoiser.purify``)
+    noise:           "per_image": each image has noise of its own, so near-copies are new draws, which can be averaged;
+                     "shared": all have the same, so near-copies are answered nearly alike
+    work:            "lazy": reconstructions are drawn until one is accepted, so the time of an answer tells how many
+                     that took; "constant": always all N, which takes N passes instead of a quarter of them
+    key:             names the noise: the seed of an evaluation, or in service at least 16 secret bytes, such as
+                     ``secrets.token_bytes(32)``. Whoever has it can undo the noise
     answers:         what the classifier answers: "logits", or "probabilities", of which the logarithm is taken
     batch_size:      images per pass of the diffusion model, smaller ones being filled up, so that on a CPU an answer
                      has the same bits in any company; the default is what suits the device best: few at a time
@@ -55,28 +53,35 @@ class Diffence(nn.Module):
         classifier: Callable[[torch.Tensor], torch.Tensor],
         denoiser: Denoiser,
         *,
-        interval: Interval = EVERYWHERE,
+        rule: Rule = EVERYWHERE,
         num_candidates: int = 30,
         step: int = 160,
         noising: Noising = "ddpm",
+        noise: Noise = "per_image",
+        work: Work = "lazy",
         answers: Answers = "logits",
-        seed: int = 0,
+        key: int | bytes = 0,
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        check_interval(interval)
-        if noising not in get_args(Noising):
-            raise ValueError(f"noising must be one of {', '.join(get_args(Noising))}, not {noising!r}")
-        if answers not in get_args(Answers):
-            raise ValueError(f"answers must be one of {', '.join(get_args(Answers))}, not {answers!r}")
-        for name, value in (("step", step), ("num_candidates", num_candidates), ("seed", seed)):
+        check_rule(rule)
+        modes = {
+            "noising": (noising, Noising),
+            "noise": (noise, Noise),
+            "work": (work, Work),
+            "answers": (answers, Answers),
+        }
+        for name, (mode, kind) in modes.items():
+            if mode not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {mode!r}")
+        for name, value in (("step", step), ("num_candidates", num_candidates)):
             if type(value) is not int:
                 raise ValueError(f"{name} must be a whole number, not {value!r}")
-        if not 0 <= seed < 2**63:
-            raise ValueError(f"seed must be 0 … 2^63 - 1, not {seed}")
-        last = last_step(denoiser.num_steps, noising)
-        if not 1 <= step <= last:
-            raise ValueError(f"step must be 1 … {last}, the diffusion model's steps, not {step}")
+        if not (0 <= key < 2**63 if type(key) is int else type(key) is bytes and len(key) >= KEY_BYTES):
+            raise ValueError(f"key must be a seed, 0 … 2^63 - 1, or at least {KEY_BYTES} secret bytes")
+        first, last = fence_steps(denoiser.num_steps, noising, only=denoiser.only_steps)
+        if not first <= step <= last:
+            raise ValueError(f"step must be {first} … {last}, the diffusion model's steps, not {step}")
         if not 1 <= num_candidates <= MOST_CANDIDATES or (batch_size is not None and batch_size < 1):
             raise ValueError(
                 f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive, and the first "
@@ -84,18 +89,20 @@ class Diffence(nn.Module):
             )
         self.classifier = classifier
         self.denoiser = denoiser
-        self.interval = Interval(*interval)
+        self.rule: Rule = Interval(*rule) if isinstance(rule, tuple) else rule
         self.num_candidates = num_candidates
         self.step = step
         self.noising: Noising = noising
+        self.noise: Noise = noise
+        self.work: Work = work
         self.answers: Answers = answers
         self._has_answered = False
-        self.seed = seed
+        self.key = key
         self.batch_size = batch_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        candidates = self._draw(x, query_size, until=self.interval)
-        return take(candidates, select(candidates, self.interval)).to(x.device)
+        candidates = self._draw(x, query_size, until=self.rule if self.work == "lazy" else None)
+        return answer(candidates, self.rule).logits.to(x.device)
 
     def candidates(self, x: torch.Tensor) -> Candidates:
         """All candidates of images [B, C, H, W] in [0, 1], on the CPU."""
@@ -112,15 +119,15 @@ class Diffence(nn.Module):
         self,
         x: torch.Tensor,
         *,
-        until: Interval | None,
+        until: Rule | None,
         known: Candidates | None = None,
         tick: Callable[[int], object] = lambda count: None,
     ) -> Candidates:
         """Candidates of images [B, C, H, W] in [0, 1], on the CPU, each image's in order until one is accepted.
 
-        ``select`` answers from them as from all candidates.
+        ``rule.answer`` answers from them as from all candidates.
 
-        until:  the interval whose first candidate inside ends an image's draws; None draws them all
+        until:  the rule whose first accepted candidate ends an image's draws; None draws them all
         known:  what an earlier call gave for the same images, which is not computed again
         tick:   called with the number of images that have just got all they need
 
@@ -131,23 +138,28 @@ class Diffence(nn.Module):
         """
         return self._draw(x, pass_size, until=until, known=known, tick=tick)
 
+    def ranks(self, x: torch.Tensor) -> torch.Tensor:
+        """By which a rule may choose what it wants of images [B, C, H, W] in [0, 1]: float64 [B]; see matching.py."""
+        keys = [rng.sample_key(image) for image in x]
+        return ranks(_on_grid(x), keys, seed=self.key, noise=self.noise)
+
     @torch.no_grad()
     def _draw(
         self,
         x: torch.Tensor,
         size_on: Callable[..., PassSize],
         *,
-        until: Interval | None,
+        until: Rule | None,
         known: Candidates | None = None,
         tick: Callable[[int], object] = lambda count: None,
     ) -> Candidates:
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
         size = self._size(x, size_on)
-        keys = [rng.sample_key(image) for image in x]
+        keys, on_grid = [rng.sample_key(image) for image in x], _on_grid(x)
         return complete(
-            self._with_raw(x, known, size),
-            lambda rows, places: self._reconstruct(x, keys, rows, places, size),
+            replace(self._with_raw(x, known, size), rank=self.ranks(x)),
+            lambda rows, places: self._reconstruct(on_grid, keys, rows, places, size),
             until=until,
             size=size,
             tick=tick,
@@ -169,14 +181,14 @@ class Diffence(nn.Module):
             known = blank(len(x), count=self.num_candidates, num_classes=raw.shape[1])
         logits = known.logits.to(raw.dtype, copy=True)
         logits[new, -1] = raw
-        return Candidates(logits, known.drawn.clamp(min=0))
+        return replace(known, logits=logits, drawn=known.drawn.clamp(min=0))
 
     def _reconstruct(
         self, x: torch.Tensor, keys: list[bytes], rows: list[int], places: list[int], size: PassSize
     ) -> torch.Tensor:
         """One pass: logits [n, K] of candidate ``places[i]`` of image ``rows[i]``."""
         draws = [(keys[row], place) for row, place in zip(rows, places, strict=True)]
-        noise = candidate_noise(draws, x.shape[1:], seed=self.seed)[size.padded(len(rows))]
+        noise = candidate_noise(draws, x.shape[1:], seed=self.key, noise=self.noise)[size.padded(len(rows))]
         images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
         noise = move(noise.to(x.dtype), x.device)
         purified = self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
@@ -188,3 +200,8 @@ class Diffence(nn.Module):
         logits = logits_of(answer, count=len(images), answers=self.answers, first=not self._has_answered)
         self._has_answered = True
         return logits
+
+
+def _on_grid(x: torch.Tensor) -> torch.Tensor:
+    """Images in [0, 1] at the nearest of 256 grey levels, as they are named by."""
+    return (x * 255).round() / 255

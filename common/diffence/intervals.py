@@ -1,6 +1,6 @@
 """The interval for what the defender knows: candidates of known members and non-members in, two numbers out.
 
-Everywhere phi is that of the candidates that keep the label, the raw one included.
+Everywhere phi is that of the candidates that keep the label, the raw one included but where it is said otherwise.
 """
 
 import itertools
@@ -10,20 +10,31 @@ import numpy as np
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from common.diffence.rule import EVERYWHERE, Candidates, Interval, choose
+from common.diffence.rule import EVERYWHERE, Candidates, Interval
 from common.runtime.errors import UserError
-from common.runtime.modes import SCENARIOS, Scenario
+from common.runtime.modes import SCENARIOS, Criterion, Scenario
 
 GRID_POINTS = 21  # interval ends: 20 steps
 BINS = 100  # of the histograms
 EMPTY_BIN = 1e-19  # histogram counts are clipped below at this
 
 
-def tune_interval(members: Candidates, non_members: Candidates, *, scenario: Scenario) -> Interval:
+def tune_interval(
+    members: Candidates,
+    non_members: Candidates,
+    *,
+    scenario: Scenario,
+    criterion: Criterion = "js",
+    only_reconstructions: bool = False,
+) -> Interval:
     """The interval for one of the paper's scenarios, from all candidates of known members and non-members.
 
     members_and_non_members (1): the interval under which both look most alike. members_only (2): [min, mean] of their
     phi. neither (3): no selection is possible, and the first candidate that keeps the label answers.
+
+    criterion:             what is least in scenario 1, see ``most_alike``
+    only_reconstructions:  the raw candidate's phi counts neither in scenario 2 nor in the ends of scenario 1's grid, as
+                           in the published code; it may answer all the same
 
     Raises UserError where the known samples allow no choice, and ValueError where their candidates were not all drawn
     or there is no such scenario.
@@ -32,13 +43,17 @@ def tune_interval(members: Candidates, non_members: Candidates, *, scenario: Sce
         return EVERYWHERE
     _require_drawn(members)
     if scenario == "members_only":
-        known = members.phi[members.keeps]
+        known = _known(members, only_reconstructions)
+        if len(known) == 0:
+            raise UserError(
+                "no reconstruction of a known member keeps its label: give more known samples (--num-sample)"
+            )
         least = float(known.min())
         return Interval(least, max(least, float(known.mean())))  # equal values have a mean that rounding lowers
     if scenario != "members_and_non_members":
         raise ValueError(f"scenario must be one of {', '.join(SCENARIOS.values())}, not {scenario!r}")
     _require_drawn(non_members)
-    found = most_alike(members, non_members)
+    found = most_alike(members, non_members, criterion=criterion, only_reconstructions=only_reconstructions)
     if found is None:
         raise UserError(
             "no interval makes the known members and non-members look alike at all: their confidences "
@@ -47,22 +62,46 @@ def tune_interval(members: Candidates, non_members: Candidates, *, scenario: Sce
     return found
 
 
-def most_alike(members: Candidates, non_members: Candidates) -> Interval | None:
-    """The interval of the least Jensen-Shannon distance between the answers to members and to non-members.
+def most_alike(
+    members: Candidates, non_members: Candidates, *, criterion: Criterion = "js", only_reconstructions: bool = False
+) -> Interval | None:
+    """The interval of the least distance between the answers to members and to non-members.
 
     Of all pairs of a grid between the least phi of members and the greatest of non-members; of equally good ones the
     first by lower and then by upper end. None where no interval says anything.
+
+    criterion:  "js", the Jensen-Shannon distance of histograms, as the paper has it, or "ks", the Kolmogorov-Smirnov
+                distance, which is the greatest TPR - FPR of any threshold
     """
     phi, keeps = (torch.cat([getattr(kind, name) for kind in (members, non_members)]) for name in ("phi", "keeps"))
-    least, greatest = float(members.phi[members.keeps].min()), float(non_members.phi[non_members.keeps].max())
-    if least >= greatest:
+    of_members, of_others = (_known(kind, only_reconstructions) for kind in (members, non_members))
+    if len(of_members) == 0 or len(of_others) == 0 or float(of_members.min()) >= float(of_others.max()):
         return None
-    grid = np.linspace(least, greatest, GRID_POINTS).tolist()
+    grid = np.linspace(float(of_members.min()), float(of_others.max()), GRID_POINTS).tolist()
     intervals = [Interval(*ends) for ends in itertools.combinations(grid, 2)]
-    answered = (phi.gather(1, choose(phi, keeps, interval)[:, None])[:, 0].numpy() for interval in intervals)
-    distances = distance_of(np.stack([histograms(values, len(members)) for values in answered]))
+    answered = np.stack([phi.gather(1, each.choose(phi, keeps)[:, None])[:, 0].numpy() for each in intervals])
+    if criterion == "ks":
+        distances = greatest_advantages(answered, len(members))
+    else:
+        distances = distance_of(np.stack([histograms(values, len(members)) for values in answered]))
     best = int(distances.argmin())
     return None if distances[best] == math.inf else intervals[best]
+
+
+def _known(candidates: Candidates, only_reconstructions: bool) -> torch.Tensor:
+    """phi of the candidates that keep the label: float64 [m]."""
+    last = -1 if only_reconstructions else None
+    return candidates.phi[:, :last][candidates.keeps[:, :last]]
+
+
+def greatest_advantages(answered: np.ndarray, members: int) -> np.ndarray:
+    """Kolmogorov-Smirnov distances [m] of the answers [m, n] to so many members and to the non-members after them."""
+    order = answered.argsort(axis=1, kind="stable")
+    is_member = order < members
+    share = np.where(is_member, 1 / members, -1 / (answered.shape[1] - members)).cumsum(axis=1)
+    values = np.take_along_axis(answered, order, axis=1)
+    ends = np.diff(values, axis=1, append=np.inf) > 0  # after the last of equal values
+    return np.abs(np.where(ends, share, 0)).max(axis=1)
 
 
 def histograms(answered: np.ndarray, members: int) -> np.ndarray:

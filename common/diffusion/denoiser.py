@@ -4,7 +4,7 @@ The network's time index is that of the last beta used, step - 1.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import torch
@@ -25,6 +25,7 @@ class Denoiser(nn.Module):
 
     precision:    fp32, or bf16 for the predictor (a module is cast) and what it gets; all else is computed as x is
     image_shape:  [C, H, W] that the predictor is for, where that is known
+    only_steps:   the first and the last step that it has learnt, where it has not learnt all
 
     Raises ValueError where alpha_bar is not a schedule, [T + 1], from 1 down towards 0, or there is no such precision.
     """
@@ -36,6 +37,7 @@ class Denoiser(nn.Module):
         *,
         precision: Precision = "fp32",
         image_shape: tuple[int, int, int] | None = None,
+        only_steps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if precision not in get_args(Precision):
@@ -44,6 +46,7 @@ class Denoiser(nn.Module):
             raise ValueError("alpha_bar must be [T + 1], start at 1 (the clean image) and fall towards 0")
         self.predict_noise = predict_noise
         self.image_shape = image_shape
+        self.only_steps = only_steps
         self.precision = precision
         if precision == "bf16" and isinstance(predict_noise, nn.Module):
             predict_noise.to(torch.bfloat16)

@@ -8,6 +8,7 @@
 Steps count from 1, as in the papers: noising to step T uses the first T betas.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -52,6 +53,11 @@ def published_noise(x_0: torch.Tensor, noise: torch.Tensor, *, alpha_bar: float)
     return (1 / alpha_bar) ** 0.5 * x_0 + (1 / alpha_bar - 1) ** 0.5 * noise
 
 
-def last_step(num_steps: int, noising: Noising) -> int:
-    """The greatest step to which images can be noised: as published the network gets one step more."""
-    return num_steps - (noising == "published")
+def fence_steps(num_steps: int, noising: Noising, *, only: Sequence[int] | None = None) -> tuple[int, int]:
+    """The first and the last step T to which a fence can noise; its network is asked for T, or for T + 1 as published.
+
+    only:  the first and the last step that the network has learnt; None where it has learnt all
+    """
+    ahead = int(noising == "published")
+    first, last = only or (1, num_steps)
+    return max(1, first - ahead), last - ahead

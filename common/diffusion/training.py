@@ -3,8 +3,10 @@
 The checkpoint is in the published format, so the authors' files fit in the same place (formats/ddpm_checkpoint.py).
 """
 
+from typing import Annotated, Literal
+
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,12 +16,15 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar, q_sample
 from common.models.unet import UNet, UNetConfig
 from common.runtime import distributed, rng
-from common.runtime.config import Batch, Fraction, NonNegative, Positive, PositiveFloat, Strict
+from common.runtime.config import Batch, Fraction, NonNegative, Positive, PositiveFloat, Strict, later
 from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.training.jobs import Job
 from common.training.loop import run_rounds
+
+TrainedOn = Literal["members", "reference", "both"]
+"""The paper trains on the classifier's members; reference samples are others of the training set."""
 
 
 class DDPMTraining(Strict):
@@ -32,12 +37,27 @@ class DDPMTraining(Strict):
     grad_clip: PositiveFloat
     horizontal_flip: bool
     sample_steps: Positive  # DDIM steps of the picture of samples
+    only_steps: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = later(None)  # first, last; or all
+    cooldown: Fraction = later(0.0)  # last share of the training, in which the learning rate falls to 0
+    trained_on: TrainedOn = later("members")
 
     @model_validator(mode="after")
     def _whole_rounds(self) -> "DDPMTraining":
         if self.total_steps % self.steps_per_round:
             raise ValueError(f"total_steps ({self.total_steps}) must be a multiple of {self.steps_per_round}")
         return self
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> "DDPMTraining":
+        if self.only_steps is not None and self.only_steps[0] > self.only_steps[1]:
+            raise ValueError(f"only_steps are the first and the last, not {self.only_steps}")
+        return self
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: it rises in the warm-up and falls in the cool-down, linearly."""
+        rising = (step + 1) / max(self.warmup_steps, 1)
+        falling = (self.total_steps - step) / max(self.cooldown * self.total_steps, 1)
+        return self.learning_rate * min(1.0, rising, falling)
 
 
 class DDPMConfig(Strict):
@@ -46,6 +66,13 @@ class DDPMConfig(Strict):
     unet: UNetConfig
     schedule: ScheduleConfig
     training: DDPMTraining
+
+    @model_validator(mode="after")
+    def _schedule_has_the_steps(self) -> "DDPMConfig":
+        steps = self.training.only_steps
+        if steps is not None and steps[1] > self.schedule.T:
+            raise ValueError(f"only_steps {steps}: the schedule has {self.schedule.T}")
+        return self
 
 
 def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, compute: Compute | None = None) -> None:
@@ -117,7 +144,8 @@ def denoising_loss(
     if recipe.horizontal_flip:
         flip = torch.rand(batch, generator=generator) < 0.5
         x_0 = x_0.flip(3).where(flip.to(device)[:, None, None, None], x_0)
-    t = torch.randint(len(alpha_bar), (batch,), generator=generator).to(device)
+    first, last = recipe.only_steps or (1, len(alpha_bar))
+    t = torch.randint(first - 1, last, (batch,), generator=generator).to(device)
     noise = torch.randn(x_0.shape, generator=generator).to(device)
     x_0, t, noise = (part[distributed.share()] for part in (x_0, t, noise))
     abar = alpha_bar[t][:, None, None, None]
@@ -128,20 +156,24 @@ def denoising_loss(
 def _update(
     unet: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, recipe: DDPMTraining, *, step: int
 ) -> None:
-    optimizer.param_groups[0]["lr"] = recipe.learning_rate * min(1.0, (step + 1) / max(recipe.warmup_steps, 1))
+    optimizer.param_groups[0]["lr"] = recipe.rate_at(step)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(unet.parameters(), recipe.grad_clip)
     optimizer.step()
 
 
-def show(
-    denoiser: Denoiser, x: torch.Tensor, *, step: int, num_jumps: int, seed: int
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """What the pictures show: 24 samples, and images x [n, C, H, W] in [0, 1] as they are, noised and denoised."""
-    generator = rng.torch_generator(seed, "pictures")
-    samples = denoiser.sample(torch.randn((24, *x.shape[1:]), generator=generator).to(x), num_jumps=num_jumps)
-    noise = torch.randn(x.shape, generator=generator).to(x)
+def show_samples(
+    denoiser: Denoiser, shape: torch.Size, *, num_jumps: int, seed: int, device: torch.device
+) -> torch.Tensor:
+    """24 images [24, *shape] in [0, 1] made from pure noise, for a picture."""
+    noise = torch.randn((24, *shape), generator=rng.torch_generator(seed, "pictures"))
+    return denoiser.sample(noise.to(device), num_jumps=num_jumps).cpu()
+
+
+def show_purified(denoiser: Denoiser, x: torch.Tensor, *, step: int, seed: int) -> dict[str, torch.Tensor]:
+    """Images x [n, C, H, W] in [0, 1] as they are, noised and denoised, for a picture."""
+    noise = torch.randn(x.shape, generator=rng.torch_generator(seed, "picture of purified images")).to(x)
     noised = (q_sample(2 * x - 1, noise, alpha_bar=denoiser.alpha_bar[step]) + 1) / 2
     rows = {"x": x, "noised": noised.clamp(0, 1), "denoised": denoiser.purify(x, noise, step=step)}
-    return samples.cpu(), {name: images.cpu() for name, images in rows.items()}
+    return {name: images.cpu() for name, images in rows.items()}

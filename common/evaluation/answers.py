@@ -1,16 +1,19 @@
 """From candidates to observations: what a role's samples are answered, with the fence or without."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from common.attacks.interface import LabelKind, Observations, QueryKind
+from common.attacks.observations import LabelKind, Observations, QueryKind
 from common.data.partition import Partition, Role
-from common.diffence import Candidates, Interval, select
-from common.diffence.rule import EVERYWHERE, reconstructions_needed
+from common.diffence import Candidates, Rule, answer, phi
+from common.diffence.rule import Answer, reconstructions_needed
 from common.evaluation.bank import Bank, Part
 from common.runtime.images import Labelled
+from common.runtime.modes import Work
 
 
 @dataclass(frozen=True)
@@ -45,76 +48,109 @@ class Answered:
         return {"train": float(correct[member].mean()), "test": float(correct[~member].mean())}
 
 
+class Asked(NamedTuple):
+    """What queries [n], or [n, Q], are answered.
+
+    raw:     [..., K], the classifier's own answers
+    fenced:  [..., K], those behind the fence
+    work:    int64 [...], the reconstructions that the latter take
+    window:  float64 [..., 2], the least and greatest phi that the fence wants of them
+    """
+
+    raw: torch.Tensor
+    fenced: torch.Tensor
+    work: torch.Tensor
+    window: torch.Tensor
+
+    @classmethod
+    def of(cls, candidates: Candidates, rule: Rule, *, work: Work) -> "Asked":
+        """Queries with these candidates behind a fence of this rule, which draws as many as it needs, or always all."""
+        needed = reconstructions_needed(candidates, rule)
+        return cls(
+            candidates.logits[:, -1],
+            answer(candidates, rule).logits,
+            needed if work == "lazy" else torch.full_like(needed, candidates.count),
+            rule.window(candidates),
+        )
+
+    @classmethod
+    def cat(cls, parts: Sequence["Asked"]) -> "Asked":
+        """Of the same samples, more queries: along Q."""
+        return cls(*(torch.cat(each, dim=1) for each in zip(*parts, strict=True)))
+
+
 @dataclass(frozen=True, eq=False)
 class Further:
     """What is asked of n samples beside the images themselves.
 
     queries:        what each of Q further queries is
-    raw:            float32 [n, Q, K], the classifier's own answers
-    fenced:         float32 [n, Q, K], those behind the fence
-    work:           int64 [n, Q], the reconstructions that the latter take
+    asked:          their answers, [n, Q] in one part or several
     label_queries:  what each of L changed images is of which the label alone is asked
     labels_kept:    bool [n, L], whether it is that of the image; a fence that keeps labels changes nothing here
     boundary:       the distance to the nearest image of another label, float64 [n], NaN where it was not searched, and
                     the queries that a search takes
     """
 
-    queries: tuple[QueryKind, ...]
-    raw: np.ndarray
-    fenced: np.ndarray
-    work: np.ndarray
-    label_queries: tuple[LabelKind, ...]
-    labels_kept: np.ndarray
+    queries: tuple[QueryKind, ...] = ()
+    asked: Sequence[Asked] = ()
+    label_queries: tuple[LabelKind, ...] = ()
+    labels_kept: np.ndarray | None = None
     boundary: tuple[np.ndarray, int] | None = None
+
+    def with_labels_of(self, other: "Further") -> "Further":
+        """With what another asking about the same samples found out by labels alone."""
+        return replace(self, label_queries=other.label_queries, labels_kept=other.labels_kept, boundary=other.boundary)
 
 
 @dataclass(frozen=True, eq=False)
 class RoleCandidates:
     """The candidates of one role's samples, members first, with their true labels int64 [n] and bool [n].
 
+    work:     of the fence
     further:  what attackers ask beside the images themselves, where they do
     """
 
     candidates: Candidates
     labels: np.ndarray
     member: np.ndarray
+    work: Work = "lazy"
     further: Further | None = None
 
-    def answered(self, interval: Interval | None) -> Answered:
-        """The fenced answers, or the raw ones where there is no interval. From here on there are numpy arrays only."""
-        candidates, n = self.candidates, len(self.candidates)
-        index = torch.full((n,), candidates.count) if interval is None else select(candidates, interval)
-        rows = torch.arange(n)
+    def answered(self, rule: Rule | None) -> Answered:
+        """The fenced answers, or the raw ones where there is no rule. From here on there are numpy arrays only."""
+        raw = self.candidates.logits[:, -1]
+        found = Answer(raw, torch.ones(len(raw), dtype=torch.bool)) if rule is None else answer(self.candidates, rule)
         return Answered(
-            self._observed(candidates.logits[rows, index].double().numpy(), interval),
-            candidates.phi[rows, index].numpy(),
-            candidates.logits[:, -1].argmax(dim=1).numpy(),
-            (index == candidates.count).numpy(),
+            self._observed(rule),
+            phi(found.logits).numpy(),
+            raw.argmax(dim=1).numpy(),
+            found.raw.numpy(),
         )
 
-    def _observed(self, logits: np.ndarray, interval: Interval | None) -> Observations:
+    def _observed(self, rule: Rule | None) -> Observations:
         """The answers to the images and to all that is asked beside them."""
-        told = None if interval == EVERYWHERE else interval
-        of_images = replace(Observations.of_images(logits, self.labels, self.member), interval=told)
-        further = self.further
-        if further is None:
-            return of_images
-        fenced = interval is not None
-        work = reconstructions_needed(self.candidates, interval).numpy() if interval else np.zeros(len(self.labels))
-        return replace(
-            of_images,
-            answers=np.concatenate([of_images.answers, further.fenced if fenced else further.raw], axis=1),
-            queries=(*of_images.queries, *further.queries),
-            work=np.concatenate([work[:, None], further.work * fenced], axis=1),
+        further = self.further or Further()
+        raw = torch.cat([self.candidates.logits[:, -1:], *(each.raw for each in further.asked)], dim=1)
+        asked = None
+        if rule is not None:
+            images = Asked.of(self.candidates, rule, work=self.work)
+            asked = Asked.cat([Asked(*(part[:, None] for part in images)), *further.asked])
+        return Observations(
+            (asked.fenced if asked else raw).double().numpy(),
+            self.labels,
+            self.member,
+            queries=("image", *further.queries),
+            work=asked.work.numpy() if asked else None,
+            interval=asked.window.numpy() if asked and asked.window.isfinite().all() else None,
             labels_kept=further.labels_kept,
             label_queries=further.label_queries,
             boundary=further.boundary and further.boundary[0],
             boundary_cost=further.boundary[1] if further.boundary else 0,
         )
 
-    def reconstructions_per_query(self, interval: Interval) -> float:
-        """Mean number of reconstructions that a fenced answer needs."""
-        return float(reconstructions_needed(self.candidates, interval).double().mean())
+    def reconstructions_per_query(self, rule: Rule) -> float:
+        """Mean number of reconstructions that a fenced answer takes."""
+        return float(Asked.of(self.candidates, rule, work=self.work).work.double().mean())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -157,11 +193,11 @@ class FencedPopulation:
     bank: Bank
     near: Bank
 
-    def draw(self, role: Role, *, until: Interval | None, desc: str) -> RoleCandidates:
+    def draw(self, role: Role, *, until: Rule | None, desc: str) -> RoleCandidates:
         """A role's candidates, each sample's drawn until one is accepted; None draws them all."""
         candidates = self.bank.draw(self.population.parts(role), until=until, desc=desc)
         member = np.arange(len(candidates)) < len(role.members)
-        return RoleCandidates(candidates, self.population.labels(role), member)
+        return RoleCandidates(candidates, self.population.labels(role), member, self.bank.fence.work)
 
 
 def _places(among: np.ndarray, chosen: np.ndarray) -> np.ndarray:

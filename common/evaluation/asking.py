@@ -1,51 +1,44 @@
 """What attackers ask about a role's samples beside the images themselves, and what they are answered."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 
-from common.attacks.interface import LabelKind, Needs, QueryKind
+from common.attacks.interface import Needs
+from common.attacks.observations import LabelKind, QueryKind
 from common.data.partition import Role
-from common.diffence import Candidates, Interval, select, take
-from common.diffence.rule import reconstructions_needed
+from common.diffence import Rule, answer
 from common.evaluation import boundary, near_copies
-from common.evaluation.answers import FencedPopulation, Further
+from common.evaluation.answers import Asked, FencedPopulation, Further
 from common.evaluation.bank import Part
 from common.evaluation.boundary import BoundaryConfig
 from common.evaluation.queries import changed
 from common.runtime import distributed, progress, rng
 from common.runtime.images import to_float
 
-Block = tuple[QueryKind, np.ndarray, np.ndarray, np.ndarray]
-"""A kind, raw answers and fenced ones [n, count, K], and the work behind the latter [n, count]."""
-
 
 def ask(
-    fenced: FencedPopulation, role: Role, interval: Interval, needs: Needs, config: BoundaryConfig, *, desc: str
+    fenced: FencedPopulation, role: Role, rule: Rule, needs: Needs, config: BoundaryConfig, *, desc: str
 ) -> Further:
     """Ask all that the attacks need; every process must ask the same.
 
     config:  of the search for the boundary
 
-    Of several processes only the first looks at labels, since nobody else judges.
+    Of several processes only the first looks at labels where they are the classifier's own, since nobody else judges.
     """
     images = fenced.population.images(role)
-    blocks = list(_blocks(fenced, role, interval, needs, images, desc=desc))
-    judges = distributed.is_first()
-    kinds = [(kind, number) for kind, count in needs.labels.items() for number in range(count)] if judges else []
-    kept = _labels_kept(fenced, images, kinds, desc=f"{desc}, labels")
-    n, num_classes = len(images), fenced.bank.num_classes
-    none = np.zeros((n, 0, num_classes), dtype=np.float32)
+    blocks = list(_blocks(fenced, role, rule, needs, images, desc=desc))
+    judges, labels = distributed.is_first(), needs.labels.items()
+    kinds = [(kind, number) for kind, count in labels if judges or not rule.keeps_labels for number in range(count)]
+    kept = _labels_kept(fenced, role, rule, kinds, desc=f"{desc}, labels")
     distances = None
-    if needs.boundary and judges:
-        member, bank = np.arange(n) < len(role.members), fenced.bank
+    if needs.boundary and judges and rule.keeps_labels:  # a search behind another fence would take days
+        member, bank = np.arange(len(images)) < len(role.members), fenced.bank
         distances = boundary.search(bank.fence, images, member, config, device=bank.device, desc=f"{desc}, boundary")
     return Further(
-        queries=tuple(kind for kind, raw, _, _ in blocks for _ in range(raw.shape[1])),
-        raw=np.concatenate([none, *(raw for _, raw, _, _ in blocks)], axis=1),
-        fenced=np.concatenate([none, *(answers for _, _, answers, _ in blocks)], axis=1),
-        work=np.concatenate([none[..., 0], *(work for *_, work in blocks)], axis=1),
+        queries=tuple(kind for kind, asked in blocks for _ in range(asked.raw.shape[1])),
+        asked=[asked for _, asked in blocks],
         label_queries=tuple(kind for kind, _ in kinds),
         labels_kept=kept,
         boundary=distances,
@@ -53,57 +46,58 @@ def ask(
 
 
 def _blocks(
-    fenced: FencedPopulation, role: Role, interval: Interval, needs: Needs, images: torch.Tensor, *, desc: str
-) -> Iterator[Block]:
+    fenced: FencedPopulation, role: Role, rule: Rule, needs: Needs, images: torch.Tensor, *, desc: str
+) -> Iterator[tuple[QueryKind, Asked]]:
+    """A kind of query, and the answers [n, count]."""
+    fence = fenced.bank.fence
     for kind, count in needs.queries.items():
-        if kind == "near_copy" and count:
+        if kind == "image" or not count:
+            continue
+        if kind == "near_copy" and fence.noise == "per_image":
             pool = fenced.near.draw(fenced.population.parts(role), until=None, desc=f"{desc}, near-copies")
             keys = [rng.sample_key(image) for image in to_float(images)]
-            group = fenced.bank.fence.num_candidates
-            seed = fenced.near.fence.seed
-            answers, work = near_copies.simulated(pool, interval, keys, count=count, group=group, seed=seed)
-            raw = pool.logits[:, -1:].expand_as(answers)
-            yield kind, raw.numpy(), answers.numpy(), work.numpy()
-        elif kind != "image" and count:
-            found = fenced.bank.draw(_parts(fenced, role, kind, count), until=interval, desc=f"{desc}, {kind}")
-            yield kind, *_answers(found, interval, len(images), count)
+            group, key = fence.num_candidates, fenced.near.fence.key
+            yield kind, near_copies.simulated(pool, rule, keys, count=count, group=group, seed=key, work=fence.work)
+        else:
+            found = fenced.bank.draw(_parts(fenced, role, kind, range(count)), until=rule, desc=f"{desc}, {kind}")
+            asked = Asked.of(found, rule, work=fence.work)
+            yield kind, Asked(*(_by_sample(part, count) for part in asked))
 
 
-def _parts(fenced: FencedPopulation, role: Role, kind: QueryKind, count: int) -> list[Part]:
+def _parts(fenced: FencedPopulation, role: Role, kind: QueryKind | LabelKind, numbers: Iterable[int]) -> list[Part]:
     """The changed images of a role: for each number its members and its non-members."""
-    seed = fenced.bank.fence.seed
+    seed = fenced.bank.fence.key
     return [
         Part(f"{part.name}-{kind}-{number}", part.length, part.places, changed(part.images, kind, number, seed=seed))
-        for number in range(count)
+        for number in numbers
         for part in fenced.population.parts(role)
     ]
 
 
-def _answers(found: Candidates, interval: Interval, n: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candidates of n samples for each number in turn, as arrays with the sample first."""
-    num_classes = found.logits.shape[-1]
-    answers = take(found, select(found, interval))
-    work = reconstructions_needed(found, interval)
-
-    def by_sample(logits: torch.Tensor) -> np.ndarray:
-        return logits.reshape(count, n, num_classes).transpose(0, 1).numpy()
-
-    return by_sample(found.logits[:, -1]), by_sample(answers), work.reshape(count, n).T.numpy()
+def _by_sample(of_numbers: torch.Tensor, count: int) -> torch.Tensor:
+    """What there is of n samples for each number in turn, [count * n, ...], with the sample first: [n, count, ...]."""
+    return of_numbers.unflatten(0, (count, -1)).transpose(0, 1)
 
 
 def _labels_kept(
-    fenced: FencedPopulation, images: torch.Tensor, kinds: Sequence[tuple[LabelKind, int]], *, desc: str
+    fenced: FencedPopulation, role: Role, rule: Rule, kinds: Sequence[tuple[LabelKind, int]], *, desc: str
 ) -> np.ndarray:
-    """Whether the classifier gives changed images the label of the image: bool [n, len(kinds)]."""
-    fence, device = fenced.bank.fence, fenced.bank.device
+    """Whether changed images get the label of the image: bool [n, len(kinds)].
 
-    def labels(asked: torch.Tensor) -> torch.Tensor:
-        return fence.raw(to_float(asked.to(device))).argmax(dim=1)
+    The classifier says it, and nothing is purified, where the fence keeps labels.
+    """
+    fence, device, images = fenced.bank.fence, fenced.bank.device, fenced.population.images(role)
+
+    def labels(kind: LabelKind | QueryKind, number: int) -> torch.Tensor:
+        if rule.keeps_labels:
+            return fence.raw(to_float(changed(images, kind, number, seed=fence.key).to(device))).argmax(dim=1)
+        parts = fenced.population.parts(role) if kind == "image" else _parts(fenced, role, kind, [number])
+        return answer(fenced.bank.draw(parts, until=rule, desc=f"{desc}, {kind} {number}"), rule).logits.argmax(dim=1)
 
     kept = torch.zeros(len(images), len(kinds), dtype=torch.bool)
-    own = labels(images)
-    with progress.bar(total=len(kinds), unit="query", desc=desc, shown=bool(kinds)) as bar:
+    own = labels("image", 0)
+    with progress.bar(total=len(kinds), unit="query", desc=desc, shown=bool(kinds) and rule.keeps_labels) as bar:
         for place, (kind, number) in enumerate(kinds):
-            kept[:, place] = labels(changed(images, kind, number, seed=fence.seed)) == own
+            kept[:, place] = labels(kind, number) == own
             bar.update()
     return kept.numpy()

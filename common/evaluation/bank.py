@@ -10,14 +10,14 @@ a seal that ties it to its bank and its place there.
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from common.diffence import Candidates, Diffence, Interval
+from common.diffence import Candidates, Diffence, Rule
 from common.diffence.candidates import NOTHING, blank, settled
 from common.runtime import distributed, ownership, progress, storage
 from common.runtime.errors import UserError
@@ -64,7 +64,7 @@ class Bank:
     num_classes: int
     device: torch.device
 
-    def draw(self, parts: Sequence[Part], *, until: Interval | None, desc: str) -> Candidates:
+    def draw(self, parts: Sequence[Part], *, until: Rule | None, desc: str) -> Candidates:
         """The candidates of all parts, each sample's drawn until one is accepted (see ``Diffence.draw``)."""
         groups = [group for part in parts for group in self._groups(part)]
         share = groups[distributed.share()]
@@ -90,7 +90,7 @@ class Bank:
                 images=part.images[torch.from_numpy(here)],
             )
 
-    def _fill(self, group: _Group, until: Interval | None, bar: tqdm) -> Candidates:
+    def _fill(self, group: _Group, until: Rule | None, bar: tqdm) -> Candidates:
         """What is wanted of a group, drawn as far as it is not there; what was drawn is written once."""
         stored = self._read(group)
         known, images = stored[group.rows], to_float(group.images.to(self.device))
@@ -101,9 +101,10 @@ class Bank:
             storage.write_array(group.path, _encoded(stored))
         return found
 
-    def _read_back(self, group: _Group, until: Interval | None) -> Candidates:
+    def _read_back(self, group: _Group, until: Rule | None) -> Candidates:
         """What another process wrote of a group. Raises UserError where that cannot be read."""
-        found = self._read(group)[group.rows]
+        images = to_float(group.images.to(self.device))
+        found = replace(self._read(group)[group.rows], rank=self.fence.ranks(images))
         if (found.drawn == NOTHING).any() or not settled(found, until).all():
             raise UserError(f"{group.path} cannot be read back as it was written: run the same command again")
         return found

@@ -51,7 +51,7 @@ def search(
             others = x[labels != labels[place]]
             if len(others):
                 start = others[(others - x[place]).flatten(1).norm(dim=1).argmin()]
-                with rng.numpy_global_draws(fence.seed, "boundary", rng.sample_key(x[place])):
+                with rng.numpy_global_draws(fence.key, "boundary", rng.sample_key(x[place])):
                     distances[place], queries = _distance(fence, x[place], start, config.steps, device=device)
                 asked += queries
             bar.update()

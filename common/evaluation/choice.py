@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from common.attacks import suite
-from common.attacks.interface import Attack, Fitting, Observations
+from common.attacks.interface import Attack, Fitting
+from common.attacks.observations import Observations
 from common.runtime import rng
 from common.statistics import roc
 

@@ -23,6 +23,7 @@ START = replace(HELD_OUT, published_attacks=True, with_correctness=True, chooses
 DEPARTURES: dict[str, tuple[Protocol, Noising]] = {
     "forward noising": (START, "published"),
     "interval tuned on the scored samples": (replace(START, tuning=START.test), "ddpm"),
+    "interval searched among reconstructions alone": (replace(START, published_search=True), "ddpm"),
     "threshold in hindsight": (replace(START, hindsight_threshold=True), "ddpm"),
     EPOCH: (replace(START, epoch_by_test_auc=True), "ddpm"),
     "correctness left out": (replace(START, with_correctness=False), "ddpm"),
@@ -60,7 +61,7 @@ def measure(
             fenced[noising],
             protocol,
             settings.evaluation,
-            scenario=settings.fence.scenario,
+            fence=settings.fence.of(protocol.fence),
             desc=f"purify {settings.subject.defense}",
         )
         for protocol, noising in cases.values()

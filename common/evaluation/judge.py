@@ -9,7 +9,7 @@ import numpy as np
 from common.attacks import suite
 from common.attacks.interface import Attack, Fitting
 from common.attacks.suite import Scored
-from common.diffence import Interval
+from common.diffence import EVERYWHERE, Interval, Rule
 from common.evaluation import choice
 from common.evaluation.answers import Answered
 from common.evaluation.protocols import Drawn, EvaluationConfig, Protocol
@@ -20,20 +20,25 @@ from common.statistics.bootstrap import Bootstrap, interval95
 
 @dataclass(frozen=True)
 class Verdict:
-    """Attack results under one protocol, with Diffence or without, where ``interval`` is ``None``.
+    """Attack results under one protocol, with Diffence or without, where ``rule`` is ``None``.
 
     reconstructions_per_query:  of the diffusion model, where candidates are drawn until one is accepted
     not_run:                    attacks that could not run, and why
     choice:                     the attack that was chosen on the fitting role, with its AUC there; None where none was
     """
 
-    interval: Interval | None
+    rule: Rule | None
     test: Answered
     attacks: dict[str, Judged]
     accuracy: dict[str, float]
     reconstructions_per_query: float
     not_run: dict[str, str] = field(default_factory=dict)
     choice: tuple[str, float] | None = None
+
+    @property
+    def interval(self) -> Interval | None:
+        """That of phi which the answers are to lie in, where they are to lie in one."""
+        return self.rule if isinstance(self.rule, Interval) and self.rule != EVERYWHERE else None
 
     @property
     def best_attack(self) -> str:
@@ -126,8 +131,11 @@ def _reduction(without: float, fenced: float, all_without: np.ndarray, all_fence
     return Reduction(relative=1 - fenced / without, standard_error=spread)
 
 
-def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int) -> Pair:
-    """Run the attacks against the raw answers and against those of the fence."""
+def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int, without: Verdict | None = None) -> Pair:
+    """Run the attacks against the raw answers and against those of the fence.
+
+    without:  the verdict on the raw answers, where it is known
+    """
     protocol = drawn.protocol
     test = Bootstrap.draw(drawn.roles[protocol.test].member, resamples=config.bootstrap, seed=seed)
     merged = test
@@ -138,20 +146,22 @@ def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int) -> Pair:
     def bootstrap_of(attack: Attack) -> Bootstrap:
         return test if attack.learns else merged
 
-    without, fenced = (_judge(drawn, interval, config, bootstrap_of, seed=seed) for interval in (None, drawn.interval))
+    if without is None:
+        without = _judge(drawn, None, config, bootstrap_of, seed=seed)
+    fenced = _judge(drawn, drawn.rule, config, bootstrap_of, seed=seed)
     return Pair(protocol, without, fenced, test)
 
 
 def _judge(
     drawn: Drawn,
-    interval: Interval | None,
+    rule: Rule | None,
     config: EvaluationConfig,
     bootstrap_of: Callable[[Attack], Bootstrap],
     *,
     seed: int,
 ) -> Verdict:
     protocol, roles = drawn.protocol, drawn.roles
-    test, fit_on = (roles[role].answered(interval) for role in (protocol.test, protocol.fitting))
+    test, fit_on = (roles[role].answered(rule) for role in (protocol.test, protocol.fitting))
     fitting = Fitting(
         config,
         seed,
@@ -173,13 +183,11 @@ def _judge(
         return Judged(protocol, some, of_some, asked)
 
     return Verdict(
-        interval=interval,
+        rule=rule,
         test=test,
         attacks={attack.name: judged(attack) for attack in ran},
-        accuracy=roles[protocol.accuracy_on].answered(interval).accuracy,
-        reconstructions_per_query=(
-            0.0 if interval is None else roles[protocol.test].reconstructions_per_query(interval)
-        ),
+        accuracy=roles[protocol.accuracy_on].answered(rule).accuracy,
+        reconstructions_per_query=(0.0 if rule is None else roles[protocol.test].reconstructions_per_query(rule)),
         not_run=protocol.left_out | result.not_run,
         choice=choice.best(ran, fit_on.observations, fitting) if protocol.chooses else None,
     )

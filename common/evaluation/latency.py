@@ -18,13 +18,13 @@ def milliseconds_per_query(fenced: FencedPopulation, pair: Pair) -> tuple[float,
     bank, population = fenced.bank, fenced.population
     chosen = torch.from_numpy(population.partition.test_order[-QUERIES - 1 :])
     images = to_float(population.test.images[chosen].to(bank.device))
-    fence, before = bank.fence, bank.fence.interval
-    assert pair.fenced.interval is not None
-    fence.interval = pair.fenced.interval
+    fence, before = bank.fence, bank.fence.rule
+    assert pair.fenced.rule is not None
+    fence.rule = pair.fenced.rule
     try:
         return _mean(fence.classifier, images), _mean(fence, images)
     finally:
-        fence.interval = before
+        fence.rule = before
 
 
 @torch.no_grad()

@@ -10,28 +10,28 @@ from collections.abc import Sequence
 
 import torch
 
-from common.diffence import Candidates, Interval
-from common.diffence.rule import choose, inside
+from common.diffence import Candidates, Rule
+from common.evaluation.answers import Asked
 from common.runtime import rng
+from common.runtime.modes import Work
 
 
 def simulated(
-    pool: Candidates, interval: Interval, keys: Sequence[bytes], *, count: int, group: int, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Answers [n, count, K] to near-copies of each sample behind a fence of ``group`` candidates, and their work.
+    pool: Candidates, rule: Rule, keys: Sequence[bytes], *, count: int, group: int, seed: rng.Part, work: Work
+) -> Asked:
+    """Near-copies of n samples, ``count`` of each, behind a fence of ``group`` candidates.
 
     pool:  all M candidates of each sample, M at least ``group``
     keys:  names each sample, for its random orders
 
-    The work, int64 [n, count], is the reconstructions that an answer takes, drawn one after the other.
+    work:  of the fence
     """
-    logits, work = [], []
-    raw = torch.tensor([pool.count])
-    for own, phi, keeps, key in zip(pool.logits, pool.phi, pool.keeps, keys, strict=True):
-        order = torch.rand(count, pool.count, generator=rng.torch_generator(seed, "near copies", key)).argsort(dim=1)
-        asked = torch.cat([order[:, :group], raw.expand(count, 1)], dim=1)  # the raw candidate last
-        answer = choose(phi[asked], keeps[asked], interval)
-        logits.append(own[asked[torch.arange(count), answer]])
-        refused = inside(phi[asked], keeps[asked], interval)[:, :-1].cumsum(dim=1) == 0
-        work.append((refused.sum(dim=1) + 1).clamp(max=group))
-    return torch.stack(logits), torch.stack(work)
+    asked, raw = [], torch.tensor([pool.count])
+    for own, phi, key in zip(pool.logits, pool.phi, keys, strict=True):
+        generator = rng.torch_generator(seed, "near copies", key)
+        order = torch.rand(count, pool.count, generator=generator).argsort(dim=1)
+        drawn = torch.cat([order[:, :group], raw.expand(count, 1)], dim=1)  # the raw candidate last
+        ranks = torch.rand(count, dtype=torch.float64, generator=generator)
+        copies = Candidates(own[drawn], torch.full((count,), group), ranks).judged(phi[drawn])
+        asked.append(Asked.of(copies, rule, work=work))
+    return Asked(*(torch.stack(parts) for parts in zip(*asked, strict=True)))

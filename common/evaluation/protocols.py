@@ -12,7 +12,7 @@ Two slips of the published code are repaired: its NN attack calls members 0, so 
 answer with p_y = 0, whose loss is infinite, gets the score of the most certain member, where here it gets the least.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Annotated
@@ -22,13 +22,13 @@ from pydantic import Field
 from common.attacks import ATTACKS
 from common.attacks.interface import Attack, Needs
 from common.attacks.nn import NNAttackConfig
-from common.diffence import Interval, tune_interval
-from common.diffence.fence import MOST_CANDIDATES
+from common.diffence import Rule, tune
+from common.diffence.measures import MOST_CANDIDATES, Fence
 from common.evaluation.answers import FencedPopulation, RoleCandidates
 from common.evaluation.asking import ask
 from common.evaluation.boundary import BoundaryConfig
 from common.runtime.config import Positive, Strict
-from common.runtime.modes import ProtocolName, Scenario
+from common.runtime.modes import FenceName, ProtocolName
 
 
 class NearCopiesConfig(Strict):
@@ -49,7 +49,8 @@ class EvaluationConfig(Strict):
 class Protocol:
     """Which role does what, and what is done as the published code does it.
 
-    tuning:               the role whose samples the interval is tuned on
+    fence:                what stands before the classifier
+    tuning:               the role whose samples its rule is tuned on
     fitting:              … the attacks are fitted on
     test:                 … the attacks are judged on
     accuracy_on:          … train and test accuracy are reported on
@@ -58,12 +59,14 @@ class Protocol:
     with_correctness:     and correctness, which it leaves out and which no fence that keeps labels lowers
     merged_sets:          threshold attacks are judged on fitting and test role together
     hindsight_threshold:  the threshold is the best for the samples that accuracy is measured on
+    published_search:     an interval is searched among reconstructions alone, without the raw candidate
     epoch_by_test_auc:    an attack that is trained keeps the epoch that is the best for the samples it is judged on
     strict_rates:         TPR at an FPR below the limit, not at most the limit; TNR in the same way
     chooses:              the best attack is chosen on the fitting role too, where no score is judged
     """
 
     name: ProtocolName
+    fence: FenceName = "paper"
     tuning: str = "tuning"
     fitting: str = "attack_fit"
     test: str = "final_test"
@@ -73,6 +76,7 @@ class Protocol:
     with_correctness: bool = False
     merged_sets: bool = False
     hindsight_threshold: bool = False
+    published_search: bool = False
     epoch_by_test_auc: bool = False
     strict_rates: bool = False
     chooses: bool = False
@@ -102,11 +106,16 @@ class Protocol:
         """What all its attacks need together."""
         return reduce(Needs.together, (attack.needs for attack in self.attacks))
 
+    def sees_as(self, other: "Protocol") -> bool:
+        """Whether both look at the same samples with the same attacks, so that they see the same without a fence."""
+        return replace(self, name=other.name, fence=other.fence) == other
+
     def _is_chosen(self, name: str) -> bool:
         return ATTACKS[name].fast if self.chosen is None else name in self.chosen
 
 
 HELD_OUT = Protocol("held_out", chooses=True)
+STEADY = replace(HELD_OUT, name="steady", fence="steady")
 PUBLISHED = Protocol(
     "published",
     tuning="known",
@@ -116,25 +125,35 @@ PUBLISHED = Protocol(
     published_attacks=True,
     merged_sets=True,
     hindsight_threshold=True,
+    published_search=True,
     epoch_by_test_auc=True,
     strict_rates=True,
 )
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (HELD_OUT, PUBLISHED)}
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (HELD_OUT, STEADY, PUBLISHED)}
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The candidates of a protocol's roles, and the interval tuned on one of them."""
+    """The candidates of a protocol's roles, and the rule tuned on one of them."""
 
     protocol: Protocol
     roles: Mapping[str, RoleCandidates]
-    interval: Interval
+    rule: Rule
 
 
 def draw(
-    fenced: FencedPopulation, protocol: Protocol, config: EvaluationConfig, *, scenario: Scenario, desc: str
+    fenced: FencedPopulation,
+    protocol: Protocol,
+    config: EvaluationConfig,
+    *,
+    fence: Fence,
+    desc: str,
+    before: Sequence[Drawn] = (),
 ) -> Drawn:
-    """All candidates of the tuning role, and of the other roles as many as its interval asks for.
+    """All candidates of the tuning role, and of the other roles as many as its rule asks for.
+
+    fence:   that of the population
+    before:  what was drawn under other protocols; what depends on the classifier alone is taken from there
 
     Every process must ask for the same ones in the same order.
     """
@@ -142,18 +161,23 @@ def draw(
     roles = partition.roles(config.num_sample) | partition.published_roles(config.num_sample)
     first, *others = protocol.roles
     tuning = fenced.draw(roles[first], until=None, desc=f"{desc}, {first}")
-    interval = interval_for(tuning, scenario=scenario)
+    rule = tuned(tuning, fence, published_search=protocol.published_search)
     drawn = {first: tuning}
     for role in others:
-        drawn[role] = fenced.draw(roles[role], until=interval, desc=f"{desc}, {role}")
+        drawn[role] = fenced.draw(roles[role], until=rule, desc=f"{desc}, {role}")
     if not protocol.needs.only_images:
         for role in (protocol.fitting, protocol.test):
-            further = ask(fenced, roles[role], interval, protocol.needs, config.boundary, desc=f"{desc}, {role}")
-            drawn[role] = replace(drawn[role], further=further)
-    return Drawn(protocol, drawn, interval)
+            alike = [each for each in before if protocol.sees_as(each.protocol)]
+            keep = [each.roles[role].further for each in alike if each.rule.keeps_labels and rule.keeps_labels]
+            known = keep[0] if keep else None
+            needs = protocol.needs if known is None else protocol.needs.of_answers
+            further = ask(fenced, roles[role], rule, needs, config.boundary, desc=f"{desc}, {role}")
+            drawn[role] = replace(drawn[role], further=further.with_labels_of(known or further))
+    return Drawn(protocol, drawn, rule)
 
 
-def interval_for(tuning: RoleCandidates, *, scenario: Scenario) -> Interval:
-    """The interval for a role whose members and non-members the defender knows."""
+def tuned(tuning: RoleCandidates, fence: Fence, *, published_search: bool = False) -> Rule:
+    """The rule for a role whose members and non-members the defender knows."""
     members = int(tuning.member.sum())  # they come first
-    return tune_interval(tuning.candidates[:members], tuning.candidates[members:], scenario=scenario)
+    known = tuning.candidates[:members], tuning.candidates[members:]
+    return tune(*known, fence, published_search=published_search)

@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
-from common.attacks.interface import LabelKind, QueryKind
+from common.attacks.observations import LabelKind, QueryKind
 from common.runtime import rng
 from common.runtime.images import to_float
 
@@ -18,7 +18,7 @@ SHIFTS_2 = ((2, 0), (-2, 0), (0, 2), (0, -2), (1, 1), (1, -1), (-1, 1), (-1, -1)
 ANGLES = (5, -5, 10, -10, 15, -15)  # degrees, against the clock
 
 
-def changed(images: torch.Tensor, kind: QueryKind | LabelKind, number: int, *, seed: int) -> torch.Tensor:
+def changed(images: torch.Tensor, kind: QueryKind | LabelKind, number: int, *, seed: rng.Part) -> torch.Tensor:
     """One change of images uint8 [n, C, H, W]; the changes of a kind are numbered from 0, each another one.
 
     Raises ValueError where a kind has no such number.
@@ -58,7 +58,7 @@ def _one_level(images: torch.Tensor, number: int) -> torch.Tensor:
     return pixels.view_as(images)
 
 
-def _noisy(images: torch.Tensor, deviation: float, number: int, *, seed: int) -> torch.Tensor:
+def _noisy(images: torch.Tensor, deviation: float, number: int, *, seed: rng.Part) -> torch.Tensor:
     """Gaussian noise in [0, 1], cut off there and rounded to grey levels."""
     x = to_float(images)
     noise = torch.stack(

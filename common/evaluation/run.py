@@ -10,13 +10,14 @@ import numpy as np
 
 from common import __version__
 from common.data.membership import Membership
-from common.diffence.fence import DiffenceConfig
+from common.diffence.measures import DiffenceConfig
 from common.evaluation import utility
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Pair, Verdict, judge
-from common.evaluation.protocols import HELD_OUT, PROTOCOLS, EvaluationConfig, Protocol, draw
+from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, EvaluationConfig, Protocol, draw
 from common.evaluation.record import Accuracy, Counts, PermutationRecord, Privacy, Report, UnderProtocol
 from common.runtime import distributed
+from common.runtime.modes import FenceName
 from common.runtime.subject import Subject
 
 
@@ -63,18 +64,23 @@ class Circumstances:
     milliseconds_per_query: tuple[float, float] | None = None
 
 
-def evaluate(fenced: FencedPopulation, settings: Settings, *, seed: int) -> Evaluation | None:
-    """Judge one classifier, alone and behind Diffence, under each of the protocols.
+def evaluate(fences: Mapping[FenceName, FencedPopulation], settings: Settings, *, seed: int) -> Evaluation | None:
+    """Judge one classifier, alone and behind its fences, under each of the protocols.
 
     Of several processes the first judges; the others get None.
     """
-    desc, scenario = f"purify {settings.subject.defense}", settings.fence.scenario
-    drawn = [
-        draw(fenced, protocol, settings.evaluation, scenario=scenario, desc=desc) for protocol in settings.protocols
-    ]
+    drawn: list[Drawn] = []
+    for protocol in settings.protocols:
+        fence, desc = settings.fence.of(protocol.fence), f"purify {settings.subject.defense}"
+        fenced = fences[protocol.fence]
+        drawn.append(draw(fenced, protocol, settings.evaluation, fence=fence, desc=desc, before=drawn))
     if not distributed.is_first():
         return None
-    pairs: dict[str, Pair] = {each.protocol.name: judge(each, settings.evaluation, seed=seed) for each in drawn}
+    pairs: dict[str, Pair] = {}
+    for each in drawn:
+        alike = (pair for pair in pairs.values() if each.protocol.sees_as(pair.protocol))
+        without = next((pair.without for pair in alike), None)
+        pairs[each.protocol.name] = judge(each, settings.evaluation, seed=seed, without=without)
     counts = {name: role.counts for each in drawn for name, role in each.roles.items()}
     return Evaluation(pairs, counts)
 
@@ -92,7 +98,7 @@ def report(evaluation: Evaluation, settings: Settings, about: Circumstances, *, 
         model=settings.subject.model,
         diffence=fenced,
         **_service(main.fenced if fenced else main.without),
-        protocols={name: _under_protocol(pair, fenced=fenced) for name, pair in evaluation.pairs.items()},
+        protocols={name: under_protocol(pair, fenced=fenced) for name, pair in evaluation.pairs.items()},
         counts={role: Counts.model_validate(count) for role, count in evaluation.counts.items()},
         privacy=None if fenced else about.privacy,
         permutation=PermutationRecord(
@@ -123,7 +129,8 @@ def _service(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
+def under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
+    """What a report says of the fenced classifier, or of the classifier alone, under one protocol."""
     verdict = pair.fenced if fenced else pair.without
     rows, best = {name: judged.measured for name, judged in verdict.attacks.items()}, verdict.best
     chosen = verdict.chosen

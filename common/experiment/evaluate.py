@@ -11,12 +11,13 @@ import torch
 
 from common.data import membership
 from common.diffence.door import Refused
-from common.diffence.fence import DiffenceConfig
-from common.evaluation import departures
+from common.diffence.measures import Fence
+from common.evaluation import departures, measures
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
 from common.evaluation.latency import milliseconds_per_query
 from common.evaluation.protocols import Protocol
+from common.evaluation.record import UnderProtocol
 from common.evaluation.run import Circumstances, Settings, evaluate, report
 from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
@@ -88,11 +89,14 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
     targets = [experiment.folder.results(settings.subject, diffence=fenced) for fenced in (False, True)]
     with ownership.owned(targets[0]), ownership.owned(targets[1]):
         with _naming(experiment, models):
-            fenced_by = fenced_population(experiment, settings, models)
-            found = evaluate(fenced_by, settings, seed=experiment.seed)
+            names = dict.fromkeys(protocol.fence for protocol in settings.protocols)
+            fences = {
+                name: fenced_population(experiment, settings, models, fence=settings.fence.of(name)) for name in names
+            }
+            found = evaluate(fences, settings, seed=experiment.seed)
             if found is None:
                 return None
-            milliseconds = milliseconds_per_query(fenced_by, found.main)
+            milliseconds = milliseconds_per_query(fences[found.main.protocol.fence], found.main)
         about = Circumstances(
             dataset=experiment.folder.name,
             seed=experiment.seed,
@@ -122,8 +126,7 @@ def measure_departures(experiment: Experiment, settings: Settings, *, style: Tab
         distributed.say(line)
     for noising in get_args(Noising):
         fence = settings.fence.model_copy(update={"noising": noising})
-        of_noising = Settings(settings.subject, fence, settings.evaluation, settings.protocols)
-        fenced[noising] = fenced_population(experiment, of_noising, models)
+        fenced[noising] = fenced_population(experiment, settings, models, fence=fence.of("paper"))
     with _naming(experiment, models):
         measured = departures.measure(
             fenced,
@@ -133,6 +136,20 @@ def measure_departures(experiment: Experiment, settings: Settings, *, style: Tab
             seed=experiment.seed,
         )
     return None if measured is None else departures_report.table(measured, style=style)
+
+
+def measure_measures(experiment: Experiment, settings: Settings) -> dict[str, UnderProtocol] | None:
+    """What each measure of a fence leaves of the attacks, by its name; None in all processes but the first."""
+    require_inputs(experiment, settings.subject)
+    models = load_models(experiment, settings)
+    for line in unchecked(experiment, models):
+        distributed.say(line)
+
+    def fenced(fence: Fence) -> FencedPopulation:
+        return fenced_population(experiment, settings, models, fence=fence)
+
+    with _naming(experiment, models):
+        return measures.measure(fenced, settings, seed=experiment.seed)
 
 
 @contextmanager
@@ -169,18 +186,18 @@ def unchecked(experiment: Experiment, models: Models) -> list[str]:
     return [f"unchecked, since it carries no checksum: {', '.join(names)}"] if names else []
 
 
-def fenced_population(experiment: Experiment, settings: Settings, models: Models) -> FencedPopulation:
-    """The dataset behind this classifier's fence, with the larger pool that answers near-copies."""
-    many = max(settings.evaluation.near_copies.candidates, settings.fence.num_candidates)
-    larger = settings.fence.model_copy(update={"num_candidates": many})
+def fenced_population(experiment: Experiment, settings: Settings, models: Models, *, fence: Fence) -> FencedPopulation:
+    """The dataset behind one of this classifier's fences, with the larger pool that answers near-copies."""
+    many = max(settings.evaluation.near_copies.candidates, fence.measures.num_candidates)
+    larger = fence.with_measures(num_candidates=many)
     return FencedPopulation(
         experiment.population,
-        _bank(experiment, settings, models, settings.fence, seed=experiment.seed),
+        _bank(experiment, settings, models, fence, seed=experiment.seed),
         _bank(experiment, settings, models, larger, seed=rng.derive_seed(experiment.seed, "near copies")),
     )
 
 
-def _bank(experiment: Experiment, settings: Settings, models: Models, fence: DiffenceConfig, *, seed: int) -> Bank:
+def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Fence, *, seed: int) -> Bank:
     """A bank of one fence, in a folder named by everything that its logits depend on."""
     subject, compute = settings.subject, experiment.compute["diffusion"]
     key = {
@@ -189,7 +206,7 @@ def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Dif
         "partition": experiment.partition.key,
         "classifier": experiment.classifier_config.model_dump()[subject.model],
         "defense": models.defended.settings,
-        "fence": fence.model_dump(exclude={"scenario"}),
+        "fence": fence.reconstructs,
         "seed": seed,
         "device": compute.device.type,
         "precision": compute.precision,
@@ -197,7 +214,7 @@ def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Dif
         "torch": torch.__version__,
     }
     return Bank(
-        build_fence(experiment, models.defended.classifier, models.diffusion.denoiser, fence, seed=seed),
+        build_fence(models.defended.classifier, models.diffusion.denoiser, fence, key=seed),
         experiment.folder.banks / storage.digest(key),
         fence.group_size,
         experiment.spec.num_classes,

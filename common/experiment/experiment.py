@@ -12,7 +12,7 @@ import torch
 from common.data import partition
 from common.data.datasets import DATASETS, RawData
 from common.data.partition import DataConfig
-from common.diffence.fence import DiffenceConfig
+from common.diffence.measures import DiffenceConfig
 from common.diffusion.training import DDPMConfig
 from common.evaluation.answers import Population
 from common.evaluation.protocols import EvaluationConfig

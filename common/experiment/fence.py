@@ -1,23 +1,23 @@
 """A dataset's fence: its diffusion model in front of a classifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from common.diffence import Diffence
-from common.diffence.fence import DiffenceConfig
-from common.diffence.intervals import tune_interval
+from common.diffence.measures import DiffenceConfig, Fence, tune
 from common.diffusion.denoiser import Denoiser
-from common.diffusion.schedule import last_step
+from common.diffusion.schedule import fence_steps
 from common.evaluation.protocols import HELD_OUT
 from common.experiment.experiment import Experiment
 from common.formats import ddpm_checkpoint, diffusers
 from common.formats.diffusion_model import DiffusionModel
+from common.runtime import keys
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
-from common.runtime.modes import Precision, Scenario
+from common.runtime.modes import FenceName, Precision, Scenario, Work
 from common.runtime.paths import DatasetFolder
 
 
@@ -62,69 +62,88 @@ def load_diffusion_model(experiment: Experiment) -> DiffusionModel:
 
 
 def build_fence(
-    experiment: Experiment,
-    classifier: Callable[[torch.Tensor], torch.Tensor],
-    denoiser: Denoiser,
-    fence: DiffenceConfig,
-    *,
-    seed: int | None = None,
+    classifier: Callable[[torch.Tensor], torch.Tensor], denoiser: Denoiser, fence: Fence, *, key: int | bytes
 ) -> Diffence:
-    """The classifier behind a diffusion model, with no interval yet; its seed is the experiment's unless given."""
-    require_step(fence, num_steps=denoiser.num_steps)
+    """The classifier behind a diffusion model, with no rule yet."""
+    require_step(fence, num_steps=denoiser.num_steps, only=denoiser.only_steps)
     return Diffence(
         classifier,
         denoiser,
-        num_candidates=fence.num_candidates,
+        num_candidates=fence.measures.num_candidates,
         step=fence.step,
         noising=fence.noising,
-        seed=experiment.seed if seed is None else seed,
+        noise=fence.measures.noise,
+        work=fence.measures.work,
+        key=key,
     )
 
 
-def require_step(fence: DiffenceConfig, *, num_steps: int) -> None:
-    """Raise UserError where the diffusion model has no step to which the fence noises."""
-    last = last_step(num_steps, fence.noising)
-    if fence.step > last:
-        raise UserError(f"step {fence.step} (-T, configs/diffence.yaml): the last one of the diffusion model is {last}")
+def require_step(fence: DiffenceConfig | Fence, *, num_steps: int, only: Sequence[int] | None) -> None:
+    """Raise UserError where the diffusion model has not learnt the step to which the fence noises.
+
+    only:  the first and the last step that it has learnt; None where it has learnt all
+    """
+    first, last = fence_steps(num_steps, fence.noising, only=only)
+    if not first <= fence.step <= last:
+        which = f"the last one of the diffusion model is {last}"
+        if only is not None:
+            which = (
+                f"the diffusion model has learnt {first} … {last} only: train it with only_steps: null, or for this one"
+            )
+        raise UserError(f"step {fence.step} (-T, configs/diffence.yaml): {which}")
 
 
 def fence_for(
     root: Path,
     classifier: Callable[[torch.Tensor], torch.Tensor],
     *,
+    fence: FenceName | None = None,
+    work: Work | None = None,
     scenario: int | Scenario | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
     diffusion: Path | str | None = None,
 ) -> Diffence:
-    """A dataset folder's Diffence round any classifier of its images, its interval tuned on the tuning role.
+    """A dataset folder's Diffence round any classifier of its images, its rule tuned on the tuning role.
 
     classifier: images [B, C, H, W] in [0, 1] on ``device`` -> logits [B, K], trained on the folder's members
+    fence:      steady, as configs/diffence.yaml says; paper, the paper's procedure; published, that of its code. The
+                default is that of the file
+    work:       constant, so that the time of an answer tells nothing, at N passes of the diffusion model each; or lazy,
+                about a quarter of them, where nobody who might attack sees how long an answer takes. Lazy work gives
+                away how many reconstructions were drawn, which attack "work" measures. The default is the fence's
     scenario:   what the defender knows, 1, 2, 3 or a name (see ``tune_interval``); the default is that of
                 configs/diffence.yaml
+    seed:       that of an evaluation, to have its answers again. By default the noise is secret: it comes from
+                diff_defense/diff_models/fence.key, which is made on the first call. Whoever has it can undo the noise
     precision:  of the diffusion model, fp32 or bf16
     diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
                 diffusers' format
 
-    Raises UserError where partition or diffusion model are missing, or there is no such scenario.
+    With ``answer: average`` in configs/diffence.yaml the label of an answer may be another than the classifier's own.
+
+    Raises UserError where partition or diffusion model are missing, or there is no such fence or scenario.
     """
+    folder = DatasetFolder(root)
+    given = {"fence": fence, "scenario": scenario}
     experiment = Experiment.at(
-        DatasetFolder(root),
-        seed=seed,
+        folder,
+        seed=0 if seed is None else seed,
         device=device,
         precision=precision,
         diffusion=None if diffusion is None else Path(diffusion),
-        overrides={} if scenario is None else {"diffence": {"scenario": scenario}},
+        overrides={"diffence": {name: value for name, value in given.items() if value is not None}},
     )
-    settings, num_sample = experiment.fence_config, experiment.evaluation_config.num_sample
+    settings = experiment.fence_config.of(experiment.fence_config.fence)
+    settings = settings if work is None else settings.with_measures(work=work)
     require_diffusion_model(experiment)
-    fenced = build_fence(experiment, classifier, load_diffusion_model(experiment).denoiser, settings)
-    role = experiment.partition.roles(num_sample)[HELD_OUT.tuning]
+    denoiser = load_diffusion_model(experiment).denoiser
+    key = keys.secret_key(folder.fence_key) if seed is None else seed
+    fenced = build_fence(classifier, denoiser, settings, key=key)
+    role = experiment.partition.roles(experiment.evaluation_config.num_sample)[HELD_OUT.tuning]
     members, non_members = experiment.training_part(role.members), experiment.test_part(role.non_members)
-    fenced.interval = tune_interval(
-        fenced.candidates(to_float(members.images)),
-        fenced.candidates(to_float(non_members.images)),
-        scenario=settings.scenario,
+    fenced.rule = tune(
+        fenced.candidates(to_float(members.images)), fenced.candidates(to_float(non_members.images)), settings
     )
     return fenced

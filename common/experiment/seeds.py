@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from common.defenses import DEFENSES
 from common.evaluation.protocols import Protocol
-from common.evaluation.record import Report
+from common.evaluation.record import Report, UnderProtocol
 from common.evaluation.run import Settings
 from common.experiment import data_partition, evaluate, train_ddpm, train_defense
 from common.experiment.experiment import Experiment
@@ -77,8 +77,23 @@ def run_all(each: Sequence[Run]) -> str | None:
     return over_seeds.table(found, style="text")
 
 
+def measure_measures(each: Sequence[Run]) -> list[dict[str, UnderProtocol]] | None:
+    """What each measure of a fence leaves of the attacks, of every seed; None in all processes but the first."""
+    found = []
+    for run in each:
+        _prepare(run)
+        found.append(evaluate.measure_measures(run.experiment, run.settings))
+    return [of_seed for of_seed in found if of_seed is not None] or None
+
+
 def _run(run: Run) -> None:
     """Every step up to the reports."""
+    _prepare(run)
+    evaluate.run(run.experiment, run.settings)
+
+
+def _prepare(run: Run) -> None:
+    """Every step up to the evaluation."""
     experiment, subject = run.experiment, run.settings.subject
     if distributed.is_first() and not experiment.folder.partition.is_file():
         data_partition.make(experiment, permutation=None)
@@ -87,7 +102,7 @@ def _run(run: Run) -> None:
     if DEFENSES[subject.defense].needs_undefended:
         train_defense.train(experiment, Subject(subject.model), published=False)
     train_defense.train(experiment, subject, published=False)
-    evaluate.run(experiment, run.settings)
+    distributed.barrier()
 
 
 def _finished(run: Run) -> Report | None:

@@ -1,5 +1,6 @@
 """Train a dataset's diffusion model, and show what it does."""
 
+import numpy as np
 import torch
 
 from common.diffusion import training
@@ -26,16 +27,17 @@ def plan(experiment: Experiment) -> list[Item]:
 
 
 def train(experiment: Experiment) -> None:
-    """Train on the classifier's members, where that has not been done, and write the flags file and the pictures."""
+    """Train, where that has not been done, and write the flags file and the pictures."""
     _require_possible(experiment)
     with ownership.owned(experiment.folder.ddpm.parent):
         _train(experiment)
 
 
 def _require_possible(experiment: Experiment) -> None:
-    """Raise UserError where network, processes and images do not fit, or the fence asks for a step beyond the last."""
-    training.require_possible(experiment.ddpm_config, image_size=experiment.spec.image_size)
-    require_step(experiment.fence_config, num_steps=experiment.ddpm_config.schedule.T)
+    """Raise UserError where network, processes and images do not fit, or the fence asks for a step not learnt."""
+    config = experiment.ddpm_config
+    training.require_possible(config, image_size=experiment.spec.image_size)
+    require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 
 def _train(experiment: Experiment) -> None:
@@ -45,21 +47,31 @@ def _train(experiment: Experiment) -> None:
     members = experiment.training_part(experiment.partition.members).images
     flags_text = flags.write(settings, image_size=experiment.spec.image_size)
     if not done:
-        training.train(to_do, members, settings, seed=experiment.seed, compute=experiment.compute["diffusion"])
+        images = experiment.training_part(_trained_on(experiment)).images
+        training.train(to_do, images, settings, seed=experiment.seed, compute=experiment.compute["diffusion"])
     if distributed.is_first():
         storage.write_text(folder.ddpm_flags, flags_text)
         _show(experiment, members[:12], step=experiment.fence_config.step)
 
 
+def _trained_on(experiment: Experiment) -> np.ndarray:
+    """Indices into the training set."""
+    part, on = experiment.partition, experiment.ddpm_config.training.trained_on
+    parts = {"members": part.members, "reference": np.concatenate([part.validation, part.reference])}
+    return np.concatenate([parts["members"], parts["reference"]]) if on == "both" else parts[on]
+
+
 def _show(experiment: Experiment, members: torch.Tensor, *, step: int) -> None:
-    """Pictures of samples and of images before noising, noised and denoised."""
-    jumps, folder = experiment.ddpm_config.training.sample_steps, experiment.folder
+    """Pictures of images before noising, noised and denoised, and of samples where the model can make any."""
+    recipe, folder = experiment.ddpm_config.training, experiment.folder
     denoiser = load_diffusion_model(experiment).denoiser
-    samples, rows = training.show(denoiser, to_float(members), step=step, num_jumps=jumps, seed=experiment.seed)
-    figures = {
-        "samples": pictures.image_grid({"": samples[:12], " ": samples[12:]}, title=f"{folder.name}: DDPM samples"),
-        "purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}"),
-    }
+    rows = training.show_purified(denoiser, to_float(members), step=step, seed=experiment.seed)
+    figures = {"purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}")}
+    if recipe.only_steps is None:
+        shape, jumps = members.shape[1:], recipe.sample_steps
+        samples = training.show_samples(denoiser, shape, num_jumps=jumps, seed=experiment.seed, device=members.device)
+        rows_of = {"": samples[:12], " ": samples[12:]}
+        figures["samples"] = pictures.image_grid(rows_of, title=f"{folder.name}: DDPM samples")
     for name, figure in figures.items():
         path = folder.ddpm.with_name(f"{name}.png")
         pictures.save(figure, path)

@@ -34,7 +34,7 @@ def load_denoiser(
     unet_config, schedule, described = flags.read(flags_file, image_size=image_size)
     require_halvings(unet_config, image_size=image_size, source=str(flags_file))
     read = checkpoints.read(checkpoint, expect={"ema_model": dict})
-    made_from = _provenance(read.content, unet_config, schedule, checkpoint, flags_file)
+    made_from, trained = _provenance(read.content, unet_config, schedule, checkpoint, flags_file)
     weights = published.without_prefix(read.content["ema_model"], source=str(checkpoint))
     try:
         with torch.device("meta"):  # no memory is asked for before the weights are known to fit
@@ -47,7 +47,13 @@ def load_denoiser(
         raise UserError(f"{error}; the UNet is the one that {flags_file} describes") from None
     alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
     fast = accelerate(unet.to(compute.device), compile=compute.compile)
-    denoiser = Denoiser(fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size))
+    denoiser = Denoiser(
+        fast,
+        alpha_bar,
+        precision=compute.precision,
+        image_shape=(channels, image_size, image_size),
+        only_steps=None if trained is None else trained.training.only_steps,
+    )
     files = [
         FileRead(checkpoint, read.sha256, read.checked),
         replace(described, checked=None if made_from else False),
@@ -57,10 +63,10 @@ def load_denoiser(
 
 def _provenance(
     content: dict[str, Any], unet: UNetConfig, schedule: ScheduleConfig, checkpoint: Path, flags_file: Path
-) -> Provenance | None:
+) -> tuple[Provenance, DDPMConfig] | tuple[None, None]:
     """What the checkpoint says that it was made from; UserError where that is another network or schedule."""
     if "made_from" not in content:
-        return None
+        return None, None
     made_from = config.parse(content["made_from"], Provenance, source=f"{checkpoint}: made_from")
     trained = config.parse(made_from.ddpm, DDPMConfig, source=f"{checkpoint}: made_from.ddpm")
     for described, own in ((unet, trained.unet), (schedule, trained.schedule)):
@@ -70,4 +76,4 @@ def _provenance(
                     f"{flags_file} says {name} = {value}, but {checkpoint.name} was trained with {wanted}: "
                     "the two files do not belong together"
                 )
-    return made_from
+    return made_from, trained

@@ -1,7 +1,7 @@
 """Pictures: ROC curves, histograms of phi, and grids of images."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,25 +9,46 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from common.attacks.near_copies import BY_QUERIES
-from common.evaluation.judge import Pair
+from common.evaluation.judge import Verdict
 from common.evaluation.record import Report
+from common.evaluation.run import Evaluation
 from common.runtime import storage
 from common.statistics.bootstrap import Bootstrap
 
-WITHOUT, WITH = "#0072b2", "#d55e00"  # blue and vermilion of Okabe and Ito, which any eye keeps apart
+WITHOUT, WITH, STEADY = "#0072b2", "#d55e00", "#009e73"  # of Okabe and Ito, which any eye keeps apart
+FENCES = {"held_out": "paper's fence", "published": "paper's fence", "steady": "steady fence"}  # by protocol
 MANY = 10  # answers of a bin, from which on its accuracy says something
 MEMBER, NON_MEMBER = "#cc79a7", "#009e73"
 _PNG = {"Software": None}  # no version in the file: equal content, equal bytes
 
 
-def roc(pair: Pair, *, title: str) -> Figure:
-    """Log-log ROC curves of the best attack without and with Diffence, with the 95 % bootstrap band of each."""
+class Side(NamedTuple):
+    """A verdict as pictures show it."""
+
+    label: str
+    colour: str
+    marker: str
+    verdict: Verdict
+
+
+def sides(evaluation: Evaluation) -> list[Side]:
+    """Without a fence, with that of the main protocol, and with the steady one where it is another."""
+    main, steady = evaluation.main, evaluation.pairs.get("steady")
+    found = [Side("without", WITHOUT, "s", main.without)]
+    found.append(Side(FENCES[main.protocol.name], WITH, "o", main.fenced))
+    if steady is not None and steady is not main:
+        found.append(Side(FENCES["steady"], STEADY, "^", steady.fenced))
+    return found
+
+
+def roc(evaluation: Evaluation, *, title: str) -> Figure:
+    """Log-log ROC curves of the best attack without and with the fences, with the 95 % bootstrap band of each."""
     figure, axes = _figure(5.2, 4.8)
-    kinds = np.bincount(pair.without.test.observations.membership)
+    member = evaluation.main.without.test.observations.membership
+    kinds = np.bincount(member)
     least = 0.5 / int(kinds.max())
     fprs = np.geomspace(least, 1, 200)
-    verdicts = (("without Diffence", WITHOUT, pair.without), ("with Diffence", WITH, pair.fenced))
-    for label, colour, verdict in verdicts:
+    for label, colour, _, verdict in sides(evaluation):
         attack = verdict.best_attack
         judged = verdict.attacks[attack]
         tpr = Bootstrap.once(judged.scored.member).tprs(*judged.scored, fprs)[0]
@@ -36,7 +57,7 @@ def roc(pair: Pair, *, title: str) -> Figure:
         axes.plot(fprs, np.maximum(tpr, least), color=colour, label=name)
         axes.fill_between(fprs, np.maximum(lo, least), np.maximum(hi, least), color=colour, alpha=0.2, linewidth=0)
     axes.plot(fprs, fprs, color="grey", linestyle=":", label="guessing")
-    one = 1 / int((~pair.without.test.observations.membership).sum())
+    one = 1 / int((~member).sum())
     axes.axvspan(least, one, color="grey", alpha=0.15, linewidth=0, label="less than one non-member")
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
@@ -44,10 +65,10 @@ def roc(pair: Pair, *, title: str) -> Figure:
     return figure
 
 
-def phis(pair: Pair, *, title: str) -> Figure:
-    """Histograms of phi of the answers to members and non-members, without (above) and with Diffence (below)."""
-    figure, axes = _figure(6.4, 5.6, rows=2)
-    verdicts = (("without Diffence", pair.without), ("with Diffence", pair.fenced))
+def phis(evaluation: Evaluation, *, title: str) -> Figure:
+    """Histograms of phi of the answers to members and non-members, without (above) and with the fences (below)."""
+    verdicts = [(side.label, side.verdict) for side in sides(evaluation)]
+    figure, axes = _figure(6.4, 2.8 * len(verdicts), rows=len(verdicts))
     values = {label: verdict.test.phi for label, verdict in verdicts}
     together = np.concatenate(list(values.values()))
     lo, hi = np.quantile(together, [0.002, 0.998])
@@ -68,14 +89,14 @@ def phis(pair: Pair, *, title: str) -> Figure:
     return figure
 
 
-def near_copies(pair: Pair, *, title: str) -> Figure | None:
+def near_copies(evaluation: Evaluation, *, title: str) -> Figure | None:
     """AUC (left) and TPR at 1 % FPR (right) against the number of near-copies, with 95 % bands; None without them."""
-    verdicts = (("without Diffence", WITHOUT, "s", pair.without), ("with Diffence", WITH, "o", pair.fenced))
-    asked = {k: attack.name for k, attack in BY_QUERIES.items() if attack.name in pair.fenced.attacks}
+    ran = evaluation.main.fenced.attacks
+    asked = {k: attack.name for k, attack in BY_QUERIES.items() if attack.name in ran}
     if len(asked) < 2:
         return None
     figure, axes = _figure(7.6, 3.8, columns=2)
-    for label, colour, marker, verdict in verdicts:
+    for label, colour, marker, verdict in sides(evaluation):
         rows = [verdict.attacks[name].measured for name in asked.values()]
         points = [row.tpr_points["0.01"] for row in rows]
         curves = (
@@ -96,11 +117,14 @@ def near_copies(pair: Pair, *, title: str) -> Figure | None:
 
 
 def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
-    """Accuracy against confidence of the answers to non-members, without (left) and with Diffence (right)."""
-    figure, axes = _figure(7.6, 4.0, columns=2)
-    for axis, colour, report in zip(axes, (WITHOUT, WITH), (without, fenced), strict=True):
-        utility = report.protocols[report.main].utility
-        name = "with Diffence" if report.diffence else "without Diffence"
+    """Accuracy against confidence of the answers to non-members, without (left) and with the fences (right)."""
+    main = fenced.main
+    parts = [("without", WITHOUT, without.protocols[main]), (FENCES[main], WITH, fenced.protocols[main])]
+    if "steady" in fenced.protocols and main != "steady":
+        parts.append((FENCES["steady"], STEADY, fenced.protocols["steady"]))
+    figure, axes = _figure(3.8 * len(parts), 4.0, columns=len(parts))
+    for axis, (name, colour, part) in zip(axes, parts, strict=True):
+        utility = part.utility
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=name)
         if utility is not None:

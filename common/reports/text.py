@@ -19,7 +19,11 @@ from common.reports import verdict
 
 NOTHING = "-"  # a cell without a value
 WIDTH = 120
-TITLES = {"held_out": "held-out protocol", "published": "published protocol"}
+TITLES = {
+    "held_out": "held-out protocol",
+    "steady": "steady fence, held-out protocol",
+    "published": "published protocol",
+}
 WARNING = (
     "What the paper's code computes, for comparison only: the interval is tuned on samples that are scored, and "
     "thresholds and the NN attack's epoch are picked on them too."
@@ -27,32 +31,52 @@ WARNING = (
 
 
 def table(without: Report, fenced: Report) -> str:
-    """The verdict, then attacks down, without and with Diffence across; a second protocol in a block below."""
+    """The verdict, then attacks down, without and with Diffence across; further protocols in blocks below."""
     main = fenced.main
-    pair = without.protocols[main], fenced.protocols[main]
     lines = [*textwrap.wrap(verdict.sentence(without, fenced), WIDTH), "", *_heading(without, fenced)]
-    for block in (_attack_rows, _few_mistakes, _service_rows, _best_lines):
-        rows = block(*pair)
-        lines += ["", *rows] if rows else []
-    for name in fenced.protocols:
-        if name != main:
-            lines += ["", *_block(name, without.protocols[name], fenced.protocols[name])]
+    lines += _sections(without.protocols[main], fenced.protocols[main])
+    for name, part in fenced.protocols.items():
+        if name == "published" != main:
+            lines += ["", *_brief(name, without.protocols[name], part)]
+        elif name != main:
+            lines += ["", f"{TITLES[name].capitalize()}: {_fence(name, fenced)}."]
+            lines += _sections(without.protocols[name], part)
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _sections(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+    lines = []
+    for section in (_attack_rows, _few_mistakes, _service_rows, _best_lines):
+        rows = section(without, fenced)
+        lines += ["", *rows] if rows else []
+    return lines
 
 
 def _heading(without: Report, fenced: Report) -> list[str]:
     main, fence = fenced.main, fenced.config["diffence"]
-    counts = fenced.counts["final_test" if main == "held_out" else "target"]
+    counts = fenced.counts["target" if main == "published" else "final_test"]
     noising = "" if fenced.noising == "ddpm" else f", {fenced.noising} noising"
     return [
         f"{fenced.dataset}, {fenced.subject}, {TITLES[main]}: "
         f"{counts.members} members and {counts.non_members} non-members in the final test",
         f"Diffence: N = {fence['num_candidates']}, T = {fence['step']}{noising}, scenario {fence['scenario']}, "
-        f"interval of phi {_interval(fenced.protocols[main].interval)}",
+        f"{_fence(main, fenced)}",
         *_privacy_lines(without),
         *fenced.notes,
         *([WARNING] if main == "published" else []),
     ]
+
+
+def _fence(protocol: str, fenced: Report) -> str:
+    """How a protocol's fence answers."""
+    interval = f"interval of phi {_interval(fenced.protocols[protocol].interval)}"
+    if protocol != "steady":
+        return interval
+    measures = fenced.config["diffence"]["steady"]
+    selection = interval if measures["selection"] == "interval" else f"{measures['selection']} answers"
+    answers = "averaged answers" if measures["answer"] == "average" else selection
+    noise = measures["noise"].replace("_", " ")
+    return f"N = {measures['num_candidates']}, noise {noise}, {answers}, {measures['work']} work"
 
 
 def _attack_rows(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
@@ -153,7 +177,7 @@ def _estimate(estimate: Estimate | None) -> str:
     )
 
 
-def _block(name: str, without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+def _brief(name: str, without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
     """A protocol in brief: a row for each attack, and the best."""
     parts = (without, fenced)
     titles = "".join(f"{title:<28}" for title in ("without Diffence", "with Diffence"))

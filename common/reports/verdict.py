@@ -3,17 +3,25 @@
 from common.evaluation.record import AttackRow, Report, UnderProtocol
 
 PRIOR = "0.1"  # one image in ten was in the training set
+FENCES = {
+    "held_out": "the paper's fence",
+    "steady": "the steady fence",
+    "published": "the paper's fence, as its code judges",
+}
 
 
 def sentence(without: Report, fenced: Report) -> str:
-    """Of the strongest attack with Diffence, and of the strongest without, under the main protocol."""
-    plain, behind = without.protocols[without.main], fenced.protocols[fenced.main]
-    tried = len({*plain.attacks, *behind.attacks})
+    """Of the strongest attack without a fence, and with each fence that was evaluated; the last one says the rest."""
+    plain = without.protocols[without.main]
+    fences = {name: fenced.protocols[name] for name in (fenced.main, "steady") if name in fenced.protocols}
+    last = list(fences.values())[-1]
+    tried = len({*plain.attacks, *last.attacks})
+    cases = [f"in {_chances(plain)} without a fence"]
+    cases += [f"in {_chances(part)} with {FENCES[name]}" for name, part in fences.items()]
     return (
         f"Shown one training image and one other image, the strongest of {tried} attacks tried on this "
-        f"{fenced.dataset} classifier, {fenced.subject}, picks the training image in {_chances(behind)} with Diffence, "
-        f"and in {_chances(plain)} without it, where a coin gets 50{_precision(behind)}; not tested: "
-        f"{_untested(behind)}."
+        f"{fenced.dataset} classifier, {fenced.subject}, picks the training image {', '.join(cases[:-1])} and "
+        f"{cases[-1]}, where a coin gets 50{_precision(last)}; not tested: {_untested(last)}."
     )
 
 
@@ -27,13 +35,13 @@ def _chances(part: UnderProtocol) -> str:
 
 
 def _precision(part: UnderProtocol) -> str:
-    """How many of those that the strongest attack names with Diffence are members."""
+    """How many of those that the strongest attack names behind the fence are members."""
     named = _strongest(part).ppv.get(PRIOR)
     if named is None:
         return ""
     low, high = (_per_cent(end) for end in named.interval)
     return (
-        f"; if one image in ten is a training image, {_per_cent(named.value)} of 100 that it names with Diffence are "
+        f"; if one image in ten is a training image, {_per_cent(named.value)} of 100 that it names behind it are "
         f"({low} to {high})"
     )
 

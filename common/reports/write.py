@@ -14,11 +14,11 @@ def write(folder: DatasetFolder, evaluation: Evaluation, without: Report, fenced
     shown = text.table(without, fenced)
     title = f"{fenced.dataset}, {fenced.subject}"
     figures = {
-        "roc.png": pictures.roc(evaluation.main, title=title),
-        "phi.png": pictures.phis(evaluation.main, title=title),
+        "roc.png": pictures.roc(evaluation, title=title),
+        "phi.png": pictures.phis(evaluation, title=title),
         "reliability.png": pictures.reliability(without, fenced, title=title),
     }
-    copies = pictures.near_copies(evaluation.main, title=title)
+    copies = pictures.near_copies(evaluation, title=title)
     if copies is not None:
         figures["copies.png"] = copies
     reports = together(without, fenced)

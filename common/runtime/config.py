@@ -22,6 +22,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
+def later(default: Any) -> Any:
+    """The default of a setting that came later: where it stands it is not written down, so older work is recognised."""
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class Strict(BaseModel):
     """Unknown keys, missing keys and values of another type are mistakes; nothing is converted in silence."""
 

@@ -8,7 +8,13 @@ Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["fp32", "bf16"]
 Network = Literal["classifier", "diffusion"]
 Noising = Literal["ddpm", "published"]  # the forward process: DDPM's, or that of the published code
-ProtocolName = Literal["held_out", "published"]
+ProtocolName = Literal["held_out", "steady", "published"]
+FenceName = Literal["steady", "paper", "published"]  # see diffence/measures.py
+Noise = Literal["per_image", "shared"]  # drawn for each image anew, or the same for all
+Selection = Literal["interval", "matched", "exact"]  # the paper's rule, or answers that follow one distribution
+Criterion = Literal["js", "ks"]  # what an interval makes least: the Jensen-Shannon or the Kolmogorov-Smirnov distance
+Work = Literal["lazy", "constant"]  # reconstructions are drawn until one is accepted, or always all
+Answering = Literal["select", "average", "label"]  # one candidate answers, the mean of all, or the label alone
 TableStyle = Literal["text", "markdown"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
 

@@ -71,6 +71,11 @@ class DatasetFolder:
         return self.work / "diff_defense" / "diff_models" / "half.pt"
 
     @property
+    def fence_key(self) -> Path:
+        """The secret of the fence that serves; no report, checkpoint or export names what is in it."""
+        return self.ddpm.with_name("fence.key")
+
+    @property
     def ddpm_flags(self) -> Path:
         return self.ddpm.with_suffix(".txt")
 

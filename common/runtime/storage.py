@@ -32,16 +32,17 @@ class FileRead:
     checked: bool | None = None
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that at any instant, even under SIGKILL, the path holds the old bytes or the new ones.
 
     The bytes go into a new file beside it first, whose name no other process has and which was no link before. What a
-    killed process leaves of that is removed by the next owner of the path (see ownership.py).
+    killed process leaves of that is removed by the next owner of the path (see ownership.py). At no instant may more
+    people read it than ``mode`` says, of which the umask takes away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

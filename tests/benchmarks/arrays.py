@@ -9,8 +9,9 @@ from torchvision import transforms
 
 from common.attacks import ATTACKS, suite
 from common.attacks import nn as nn_attack
-from common.attacks.interface import Fitting, Observations
+from common.attacks.interface import Fitting
 from common.attacks.nn import NNAttackConfig
+from common.attacks.observations import Observations
 from common.diffence import Candidates, intervals
 from common.runtime import device
 from common.runtime.images import Labelled

@@ -9,7 +9,7 @@ import torch
 
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import judge
-from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, Protocol, interval_for
+from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, Protocol, tuned
 from common.evaluation.run import Settings
 from common.experiment import evaluate, subjects
 from common.experiment.experiment import Experiment
@@ -46,17 +46,17 @@ def _drawn(protocol: Protocol, fenced: FencedPopulation, settings: Settings) -> 
     part, count = fenced.population.partition, settings.evaluation.num_sample
     roles = part.roles(count) | part.published_roles(count)
     drawn = {role: fenced.draw(roles[role], until=None, desc=role) for role in protocol.roles}
-    return Drawn(protocol, drawn, interval_for(drawn[protocol.tuning], scenario=settings.fence.scenario))
+    return Drawn(protocol, drawn, tuned(drawn[protocol.tuning], settings.fence.of(protocol.fence)))
 
 
 def _best_aucs(protocol: Protocol, fenced: dict[Precision, FencedPopulation], settings: Settings) -> list[list[str]]:
     drawn = {precision: _drawn(protocol, population, settings) for precision, population in fenced.items()}
     rows = []
-    for tuned, theirs in drawn.items():
+    for tuned_in, theirs in drawn.items():
         for computed, own in drawn.items():
-            judged = judge(Drawn(protocol, own.roles, theirs.interval), settings.evaluation, seed=0)
-            shown = f"[{theirs.interval.lo:.3f}, {theirs.interval.hi:.3f}]"
-            rows.append([protocol.name, computed, tuned, shown, f"{judged.fenced.best.auc:.4f}"])
+            judged = judge(Drawn(protocol, own.roles, theirs.rule), settings.evaluation, seed=0)
+            shown = f"[{theirs.rule.lo:.3f}, {theirs.rule.hi:.3f}]"
+            rows.append([protocol.name, computed, tuned_in, shown, f"{judged.fenced.best.auc:.4f}"])
     return rows
 
 
@@ -65,8 +65,8 @@ def _passes(fenced: FencedPopulation, settings: Settings) -> list[str]:
     drawn, fence = _drawn(HELD_OUT, fenced, settings), fenced.bank.fence
     role = fenced.population.partition.roles(settings.evaluation.num_sample)[HELD_OUT.test]
     x = to_float(torch.cat([part.images for part in fenced.population.parts(role)]))
-    fence.interval = drawn.interval
-    needed = drawn.roles[HELD_OUT.test].reconstructions_per_query(drawn.interval)
+    fence.rule = drawn.rule
+    needed = drawn.roles[HELD_OUT.test].reconstructions_per_query(drawn.rule)
     return [str(len(x)), f"{needed:.2f}", f"{rows_asked(fence, x) / len(x):.2f}"]
 
 

@@ -48,7 +48,7 @@ def queries() -> list[Row]:
     rows = []
     for precision, target in (("fp32", "15 x"), ("bf16", "25 x")):
         fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
-        fenced.interval = _accepting_half(fenced, x)
+        fenced.rule = _accepting_half(fenced, x)
         here = seconds(lambda fenced=fenced: fenced(x), repeat=1, warm=False)
         what = f"{QUERIES} queries at an acceptance of one half, {precision}"
         rows.append(compared(what, plain=per_image * QUERIES, here=here, target=target))
@@ -61,9 +61,9 @@ def single() -> list[Row]:
     rows = []
     for precision, target in (("fp32", "0.25 s"), ("bf16", "")):
         fenced = Diffence(models.classifier(), models.denoiser(precision=precision), num_candidates=N)
-        fenced.interval = _accepting_half(fenced, x)
+        fenced.rule = _accepting_half(fenced, x)
         full = fenced.candidates(x)
-        needed = float(rule.reconstructions_needed(full, fenced.interval).double().mean())
+        needed = float(rule.reconstructions_needed(full, fenced.rule).double().mean())
         made = sum(rows_asked(fenced, image[None]) for image in x) / len(x)
         here = seconds(lambda fenced=fenced: [fenced(image[None]) for image in x], repeat=1) / len(x)
         rows.append(Row(f"one query, seconds, {precision}", "", f"{here:.3f} s", "", target))
@@ -91,11 +91,11 @@ def passes() -> list[Row]:
         x = models.images(count)
         fenced = Diffence(models.classifier(), models.denoiser(models.SMALL), num_candidates=N)
         full = fenced.candidates(x)
-        fenced.interval = Interval(-100.0, _middle_of_first(full))
-        acceptance = full.accepted(fenced.interval).double().mean()
-        needed = rule.reconstructions_needed(full, fenced.interval).double()
+        fenced.rule = Interval(-100.0, _middle_of_first(full))
+        acceptance = full.accepted(fenced.rule).double().mean()
+        needed = rule.reconstructions_needed(full, fenced.rule).double()
         asked = rows_asked(fenced, x)
-        torch.testing.assert_close(fenced(x), rule.take(full, rule.select(full, fenced.interval)))
+        torch.testing.assert_close(fenced(x), rule.take(full, rule.select(full, fenced.rule)))
         rows.append(
             Row(
                 f"passes per query needed and made, {count} CIFAR-shaped queries, acceptance {acceptance:.2f}",

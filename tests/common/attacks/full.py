@@ -6,7 +6,8 @@ from functools import reduce
 import numpy as np
 
 from common.attacks import ATTACKS
-from common.attacks.interface import Needs, Observations
+from common.attacks.interface import Needs
+from common.attacks.observations import Observations
 
 NEEDS = reduce(Needs.together, (attack.needs for attack in ATTACKS.values()))
 

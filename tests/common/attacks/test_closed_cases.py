@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from common.attacks import ATTACKS, decimals, suite
-from common.attacks.interface import Fitting, Observations
+from common.attacks.interface import Fitting
 from common.attacks.nn import NNAttackConfig
+from common.attacks.observations import Observations
 from common.statistics import roc
 from tests.common.attacks.full import observations
 

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from common.attacks import ATTACKS, suite
 from common.attacks.door import answers_in, labels_in, members_in
-from common.attacks.interface import Fitting, Needs, Observations
+from common.attacks.interface import Fitting, Needs
+from common.attacks.observations import Observations
 from common.runtime.errors import UserError
 from tests.common.formula import wave
 

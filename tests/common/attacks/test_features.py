@@ -7,7 +7,8 @@ import pytest
 from scipy.special import softmax
 
 from common.attacks import boundary, copies, edges, label_only, statistics, work
-from common.attacks.interface import Needs, Observations
+from common.attacks.interface import Needs
+from common.attacks.observations import Observations
 from common.runtime import rng
 from tests.common.attacks.full import observations
 
@@ -74,7 +75,7 @@ def test_an_image_that_is_answered_wrongly_lies_on_the_boundary():
 
 def test_the_places_of_an_attacks_queries_are_the_first_of_each_kind():
     given = observations(3, seed=0)
-    places = given.places(Needs(queries={"image": 1, "shift": 2}))
+    places = Needs(queries={"image": 1, "shift": 2}).places(given)
     assert [given.queries[place] for place in places] == ["image", "shift", "shift"]
     assert places[1] == given.queries.index("shift")
 
@@ -91,6 +92,6 @@ def test_chosen_and_joined_samples_keep_all_that_was_observed():
     given = observations(10, seed=0)
     order = rng.numpy_generator(0, "order").permutation(10)
     whole = given[order[:4]].joined(given[order[4:]])
-    for name in ("answers", "labels", "member", "work", "labels_kept", "boundary"):
+    for name in ("answers", "labels", "member", "work", "interval", "labels_kept", "boundary"):
         assert np.array_equal(getattr(whole, name), getattr(given, name)[order]), name
-    assert (whole.interval, whole.queries, whole.boundary_cost) == (given.interval, given.queries, 1000)
+    assert (whole.queries, whole.boundary_cost) == (given.queries, 1000)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from common.attacks.interface import Observations
+from common.attacks.observations import Observations
 
 LOGITS = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0], [4.0, 0.0]])
 LABELS = np.array([0, 0, 0, 1])

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.attacks import nn
-from common.attacks.interface import CannotRun, Observations
+from common.attacks.interface import CannotRun
 from common.attacks.nn import NNAttackConfig
+from common.attacks.observations import Observations
 from common.statistics import roc
 from tests.common.formula import fill
 

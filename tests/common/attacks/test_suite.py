@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from common.attacks import ATTACKS, nn, suite
-from common.attacks.interface import Attack, Fitting, Needs, Observations
+from common.attacks.interface import Attack, Fitting, Needs
 from common.attacks.nn import NNAttackConfig
+from common.attacks.observations import Observations
 from tests.common.attacks.full import observations
 
 CONFIG = NNAttackConfig(epochs=1, batch_size=16, learning_rate=1e-3, decay_epoch=1, validation=0.25)

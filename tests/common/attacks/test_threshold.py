@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from common.attacks import ATTACKS, threshold
-from common.attacks.interface import Fitting, Observations
+from common.attacks.interface import Fitting
+from common.attacks.observations import Observations
 from common.statistics import roc
 
 FITTED, HINDSIGHT = Fitting(None, 0), Fitting(None, 0, hindsight_threshold=True)

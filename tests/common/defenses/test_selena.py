@@ -87,6 +87,21 @@ def test_the_student_is_trained_on_the_soft_labels_and_not_on_the_true_ones(tmp_
     assert logged == pytest.approx(-(target * answers).sum(dim=1).mean().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("reduction", ["batchmean", "mean"])
+def test_the_distillation_has_the_gradient_of_the_divergence(tmp_path, monkeypatch, reduction):
+    task = make_task(tmp_path, config(kl_reduction=reduction))
+    targets = torch.rand(20, 3, generator=generator()).softmax(dim=1)
+    monkeypatch.setattr(selena, "distillation_targets", lambda task, unseen: targets)
+    losses = []
+    monkeypatch.setattr(selena, "train_classifier", lambda *a, **o: None)
+    monkeypatch.setattr(base, "train_classifier", lambda *a, loss, **o: losses.append(loss))
+    selena.train(task)
+    logits, indices = torch.randn(4, 3, generator=generator()).requires_grad_(), torch.tensor([17, 4, 0, 9])
+    (ours,) = torch.autograd.grad(losses[-1](logits, None, indices, 0), logits)
+    divergence = torch.nn.KLDivLoss(reduction=reduction)(logits.log_softmax(dim=1), targets[indices])
+    torch.testing.assert_close(ours, torch.autograd.grad(divergence, logits)[0])
+
+
 def test_soft_labels_go_to_the_member_they_belong_to(tmp_path, monkeypatch):
     task = make_task(tmp_path, config())
     targets = torch.rand(20, 3, generator=generator())

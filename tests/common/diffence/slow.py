@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from common.diffence import Candidates, phi
+from common.diffence.measures import DiffenceConfig
 
 
 def slow_select(logits, interval):
@@ -17,6 +18,31 @@ def slow_select(logits, interval):
             return i
     middle = (interval.lo + interval.hi) / 2
     return min(keepers, key=lambda keeper: abs(keeper[1] - middle))[0]  # of equally near ones the first
+
+
+def diffence_config(**changes):
+    """What configs/diffence.yaml may say."""
+    steady = {"noise": "shared", "selection": "matched", "criterion": "ks", "tolerance": 0.05, "work": "constant"}
+    settings = {
+        "num_candidates": 4,
+        "step": 160,
+        "scenario": 1,
+        "noising": "ddpm",
+        "group_size": 5,
+        "fence": "steady",
+        "steady": {"num_candidates": 4, "answer": "select", **steady},
+    }
+    return DiffenceConfig.model_validate(settings | changes)
+
+
+def fence_config(fence="paper", **changes):
+    """The settings of one fence."""
+    return diffence_config(**changes).of(fence)
+
+
+def chosen_by(candidates, interval):
+    """Which candidate answers each image."""
+    return interval.choose(candidates.phi, candidates.keeps)
 
 
 def whole(logits):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.diffence import EVERYWHERE, Candidates, Interval, candidates, phi, rule, select, take
+from common.diffence import EVERYWHERE, Candidates, Interval, answer, candidates, phi, rule
 from common.diffence.candidates import NOTHING, blank, complete, settled
 from common.runtime.device import PassSize
 from tests.common.diffence.slow import whole
@@ -81,7 +81,7 @@ def test_whatever_the_passes_the_answers_are_those_of_all_candidates(until, leas
     assert settled(found, until).all()
     for interval in INTERVALS if until is None else (until,):
         full = whole(LOGITS)
-        assert torch.equal(take(found, select(found, interval)), take(full, select(full, interval)))
+        assert torch.equal(answer(found, interval).logits, answer(full, interval).logits)
 
 
 def test_room_beside_the_next_candidates_is_filled_by_the_ones_after_them():
@@ -105,7 +105,7 @@ def test_phi_is_computed_once_for_each_candidate_that_is_drawn(monkeypatch, unti
     found, made = run(until, size=size)
     assert sum(judged) == len(made.asked) == found.drawn.sum()
     monkeypatch.setattr(rule, "phi", None)  # calling it would fail
-    select(found, EVERYWHERE if until is None else until)
+    answer(found, EVERYWHERE if until is None else until)
 
 
 def test_what_is_known_is_not_drawn_again():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.diffence import EVERYWHERE, Candidates, Diffence, Interval, phi, select, take
+from common.diffence import EVERYWHERE, Candidates, Diffence, Interval, answer, phi
 from common.diffence.candidates import blank
 from common.diffence.noise import candidate_noise
 from common.diffence.rule import reconstructions_needed
@@ -39,6 +39,7 @@ class SmallClassifier(nn.Module):
 
 
 X = images(7, 1, 8, 8)
+ON_GRID = (X * 255).round() / 255  # what is purified
 ALPHA_BAR = linear_alpha_bar(T=200, beta_1=1e-4, beta_T=0.02)
 
 
@@ -56,7 +57,7 @@ def denoiser():
 @pytest.fixture
 def fence(classifier, denoiser):
     def build(**options):
-        options = {"num_candidates": 5, "step": 60, "interval": Interval(-0.4, 0.4), **options}
+        options = {"num_candidates": 5, "step": 60, "rule": Interval(-0.4, 0.4), **options}
         return Diffence(classifier, denoiser, **options)
 
     return build
@@ -86,16 +87,16 @@ def test_the_answer_is_the_method_step_by_step(fence, classifier, denoiser, nois
     """One image, one candidate at a time, from the forward process to the selection."""
     classifier.eval()
     denoiser.eval()
-    fenced = fence(seed=3, noising=noising)
+    fenced = fence(key=3, noising=noising)
     expected = []
-    for image in X:
+    for image, on_grid in zip(X, ON_GRID, strict=True):
         candidates = []
         for j in range(5):
             noise = candidate_noise([(sample_key(image), j)], image.shape, seed=3)
-            x_0 = reconstruct(2 * image[None] - 1, noise, denoiser.predict_noise, step=60)
+            x_0 = reconstruct(2 * on_grid[None] - 1, noise, denoiser.predict_noise, step=60)
             candidates.append(classifier(((x_0 + 1) / 2).clamp(0, 1))[0])
         candidates = torch.stack([*candidates, classifier(image[None])[0]]).detach()
-        expected.append(candidates[slow_select(candidates, fenced.interval)])
+        expected.append(candidates[slow_select(candidates, fenced.rule)])
     answer = fenced(X)
     assert_close(answer, torch.stack(expected))
     assert not torch.equal(answer, classifier(X))  # the fence does something
@@ -114,7 +115,7 @@ def test_any_callable_with_a_schedule_will_do_for_a_diffusion_model(classifier):
     fenced = Diffence(classifier, Denoiser(predict_noise, alpha_bar), num_candidates=2, step=2)
     a = 0.9 * 0.95
     noise = candidate_noise([(sample_key(image), 1) for image in X], X.shape[1:], seed=0)
-    x_s = a**0.5 * (2 * X - 1) + (1 - a) ** 0.5 * noise
+    x_s = a**0.5 * (2 * ON_GRID - 1) + (1 - a) ** 0.5 * noise
     x_0 = x_s * (1 - 0.25 * (1 - a) ** 0.5) / a**0.5
     assert_close(fenced.candidates(X).logits[:, 1], classifier(((x_0 + 1) / 2).clamp(0, 1)))
     assert set(torch.cat(asked).tolist()) == {1}
@@ -124,9 +125,9 @@ def test_any_callable_with_a_schedule_will_do_for_a_diffusion_model(classifier):
 @pytest.mark.parametrize("interval", [EVERYWHERE, Interval(-0.4, 0.4), Interval(-50.0, -40.0), Interval(90.0, 90.0)])
 def test_the_label_is_always_the_classifiers_own(fence, classifier, interval):
     x = images(40, 1, 8, 8)
-    candidates = fence(interval=interval).candidates(x).logits
+    candidates = fence(rule=interval).candidates(x).logits
     assert (candidates.argmax(dim=2) != candidates[:, -1:].argmax(dim=2)).any()  # some reconstructions change it
-    assert torch.equal(fence(interval=interval)(x).argmax(dim=1), classifier(x).argmax(dim=1))
+    assert torch.equal(fence(rule=interval)(x).argmax(dim=1), classifier(x).argmax(dim=1))
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 4, 64])
@@ -168,9 +169,9 @@ def same_bits(first, second):
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_lazy_draws_answer_with_the_bits_of_full_selection(fence, interval, batch_size):
     x = images(40, 1, 8, 8)
-    fenced = fence(interval=interval, batch_size=batch_size)
+    fenced = fence(rule=interval, batch_size=batch_size)
     full = fenced.candidates(x)
-    assert torch.equal(fenced(x), take(full, select(full, interval)))
+    assert torch.equal(fenced(x), answer(full, interval).logits)
     lazy = fenced.draw(x, until=interval)
     assert torch.equal(lazy.logits[there(lazy)], full.logits[there(lazy)])
     assert (lazy.drawn >= 1).all() and (full.drawn == 5).all()
@@ -225,7 +226,7 @@ def test_asking_again_gives_the_same_bits_whatever_the_global_generator_says(fen
 
 
 def test_the_seed_changes_the_candidates_but_not_the_raw_answer(fence):
-    first, other = fence(seed=0).candidates(X).logits, fence(seed=1).candidates(X).logits
+    first, other = fence(key=0).candidates(X).logits, fence(key=1).candidates(X).logits
     assert not torch.isclose(first[:, :-1], other[:, :-1]).all(dim=2).any()
     assert torch.equal(first[:, -1], other[:, -1])
 
@@ -313,9 +314,9 @@ def test_what_is_no_image_is_an_error(fence, x, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"interval": Interval(2.0, 1.0)}, "lo <= hi"),
-        ({"interval": Interval(math.nan, 1.0)}, "lo <= hi"),
-        ({"interval": Interval(0.0, math.inf)}, "two finite numbers"),
+        ({"rule": Interval(2.0, 1.0)}, "lo <= hi"),
+        ({"rule": Interval(math.nan, 1.0)}, "lo <= hi"),
+        ({"rule": Interval(0.0, math.inf)}, "two finite numbers"),
         ({"step": 0}, "step must be 1 … 200"),
         ({"step": 201}, "step must be 1 … 200"),
         ({"step": 200, "noising": "published"}, "step must be 1 … 199"),
@@ -326,3 +327,54 @@ def test_what_is_no_image_is_an_error(fence, x, message):
 def test_impossible_settings_are_an_error(fence, options, message):
     with pytest.raises(ValueError, match=message):
         fence(**options)
+
+
+def test_a_secret_key_is_bytes_and_names_the_noise(fence):
+    first, other = (fence(key=byte * 32) for byte in (b"a", b"b"))
+    assert not torch.isclose(first.candidates(X).logits[:, :-1], other.candidates(X).logits[:, :-1]).all(dim=2).any()
+    assert torch.equal(first(X), fence(key=b"a" * 32)(X))
+
+
+@pytest.mark.parametrize("key", [-1, 2**63, True, "secret", b"short", 1.0, None])
+def test_a_key_that_is_none_is_refused(fence, key):
+    with pytest.raises(ValueError, match="key must be a seed"):
+        fence(key=key)
+
+
+def test_constant_work_draws_all_candidates_for_the_same_answer(fence, denoiser):
+    sizes = []
+    handle = denoiser.predict_noise.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    lazy = fence(rule=EVERYWHERE, batch_size=1)(X)
+    few, _ = len(sizes), sizes.clear()
+    constant = fence(rule=EVERYWHERE, batch_size=1, work="constant")(X)
+    handle.remove()
+    assert torch.equal(lazy, constant)
+    assert len(sizes) == 5 * len(X) > few
+
+
+def test_images_less_than_half_a_level_apart_have_the_same_reconstructions(fence, classifier):
+    near = (ON_GRID + 0.4 / 255 * torch.sign(0.5 - ON_GRID)).clamp(0, 1)
+    first, other = fence().candidates(ON_GRID).logits, fence().candidates(near).logits
+    assert torch.equal(first[:, :-1], other[:, :-1])
+    assert torch.equal(other[:, -1], fence().raw(near)) and not torch.equal(first[:, -1], other[:, -1])
+
+
+def test_shared_noise_is_the_same_for_all_images_so_near_copies_have_nearly_the_same_candidates(fence):
+    near = X.clone()
+    near[:, :, 0, 0] = (near[:, :, 0, 0] + 2 / 255).clamp(max=1)
+    moved = {}
+    for noise in ("shared", "per_image"):
+        first, other = (fence(noise=noise).candidates(x).logits[:, :-1] for x in (X, near))
+        moved[noise] = float((first - other).abs().mean())
+    assert moved["shared"] < 0.1 * moved["per_image"]
+    noise = candidate_noise([(b"one", 2), (b"two", 2), (b"one", 3)], X.shape[1:], seed=1, noise="shared")
+    assert torch.equal(noise[0], noise[1]) and not torch.equal(noise[0], noise[2])
+
+
+def test_a_fence_takes_only_steps_that_its_diffusion_model_has_learnt(classifier):
+    narrow = Denoiser(lambda x, index: x, ALPHA_BAR, only_steps=[60, 61])
+    Diffence(classifier, narrow, step=60, noising="published")  # which asks for the step after it
+    Diffence(classifier, narrow, step=61)
+    for step, noising in ((59, "ddpm"), (62, "ddpm"), (61, "published")):
+        with pytest.raises(ValueError, match="the diffusion model's steps"):
+            Diffence(classifier, narrow, step=step, noising=noising)

@@ -1,12 +1,13 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import ks_2samp
 
-from common.diffence import EVERYWHERE, Candidates, Interval, intervals, phi, select, tune_interval
-from common.diffence.rule import choose
+from common.diffence import EVERYWHERE, Candidates, Interval, intervals, phi, tune_interval
 from common.runtime.errors import UserError
 from tests.common.diffence.slow import (
     confident,
@@ -88,7 +89,7 @@ def own_distances(members, non_members):
     both = Candidates.cat([members, non_members])
     rows = torch.arange(len(both))
     counts = [
-        intervals.histograms(both.phi[rows, choose(both.phi, both.keeps, Interval(lo, hi))].numpy(), len(members))
+        intervals.histograms(both.phi[rows, Interval(lo, hi).choose(both.phi, both.keeps)].numpy(), len(members))
         for place, lo in enumerate(grid)
         for hi in grid[place + 1 :]
     ]
@@ -161,7 +162,7 @@ def test_with_neither_known_the_first_candidate_that_keeps_the_label_is_accepted
     tuned = tune_interval(known_samples(0, gap=2), known_samples(1, gap=1), scenario="neither")
     assert tuned == EVERYWHERE
     candidates = whole([[confident(8.0, label=1), confident(-0.5), confident(3.0), confident(1.0, label=1)]])
-    assert select(candidates, tuned).tolist() == [0]
+    assert tuned.choose(candidates.phi, candidates.keeps).tolist() == [0]
 
 
 @pytest.mark.parametrize("scenario", [1, "1", "both"])
@@ -169,3 +170,49 @@ def test_an_unknown_scenario_is_refused_with_the_names_there_are(scenario):
     known = known_samples(0, gap=1)
     with pytest.raises(ValueError, match="one of members_and_non_members, members_only, neither, not"):
         tune_interval(known, known, scenario=scenario)
+
+
+def test_the_greatest_advantage_is_the_kolmogorov_smirnov_distance():
+    generator = np.random.default_rng(0)
+    answered = generator.normal(size=(20, 30)).round(1)  # with ties
+    found = intervals.greatest_advantages(answered, 12)
+    assert found == pytest.approx([ks_2samp(row[:12], row[12:]).statistic for row in answered])
+
+
+def test_by_kolmogorov_smirnov_the_interval_is_the_best_of_a_plain_loop():
+    members, others = known_samples(0, gap=3.0), known_samples(1, gap=1.0)
+    kept = [known.phi[known.keeps] for known in (members, others)]
+    grid = np.linspace(float(kept[0].min()), float(kept[1].max()), intervals.GRID_POINTS).tolist()
+    distances = {}
+    for lo, hi in itertools.combinations(grid, 2):
+        parts = [
+            [phi(row[slow_select(row, Interval(lo, hi))]).item() for row in known.logits] for known in (members, others)
+        ]
+        distances[lo, hi] = ks_2samp(*parts).statistic
+    tuned = tune_interval(members, others, scenario="members_and_non_members", criterion="ks")
+    assert distances[tuned] == pytest.approx(min(distances.values()))
+    assert tuned == next(ends for ends, value in distances.items() if value <= min(distances.values()) + 1e-12)
+
+
+def test_the_published_search_leaves_the_raw_candidate_out_of_the_grid_and_of_the_mean():
+    members = whole(
+        [[confident(4.0), confident(2.0), confident(9.0)], [confident(3.0), confident(5.0), confident(0.5)]]
+    )
+    others = whole([[confident(1.0), confident(6.0), confident(8.0)], [confident(2.0), confident(3.0), confident(7.0)]])
+    grids = {}
+    for only, least, greatest in ((False, 0.5, 8.0), (True, 2.0, 6.0)):
+        known = {"scenario": "members_and_non_members", "only_reconstructions": only}
+        grids[only] = np.linspace(least, greatest, intervals.GRID_POINTS)
+        for end in tune_interval(members, others, **known):
+            assert np.abs(grids[only] - end).min() < 1e-9
+        mean = np.mean([4.0, 2.0, 3.0, 5.0, *([] if only else [9.0, 0.5])])
+        found = tune_interval(members, others, scenario="members_only", only_reconstructions=only)
+        assert found == pytest.approx((least, mean))
+
+
+def test_without_a_reconstruction_that_keeps_its_label_the_published_search_finds_nothing():
+    turned = whole([[confident(4.0, label=1), confident(2.0)]])
+    with pytest.raises(UserError, match="no reconstruction"):
+        tune_interval(turned, turned, scenario="members_only", only_reconstructions=True)
+    with pytest.raises(UserError, match="no interval"):
+        tune_interval(turned, turned, scenario="members_and_non_members", only_reconstructions=True)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from common.diffence import EVERYWHERE, Candidates, Interval, phi, rule, select, take
-from tests.common.diffence.slow import confident, plain_select, slow_select, whole
+from common.diffence import EVERYWHERE, Candidates, Interval, answer, phi, rule
+from tests.common.diffence.slow import chosen_by, confident, plain_select, slow_select, whole
 
 
 @given(arrays(np.float64, (4, 5), elements=st.floats(-5, 5)))
@@ -44,15 +44,15 @@ def hostile_candidates(draw):
 @given(hostile_candidates())
 def test_select_takes_the_candidate_that_a_plain_loop_takes(case):
     logits, interval = case
-    assert select(whole(logits), interval).tolist() == [slow_select(each, interval) for each in logits]
+    assert chosen_by(whole(logits), interval).tolist() == [slow_select(each, interval) for each in logits]
 
 
 @settings(max_examples=300)
 @given(hostile_candidates())
 def test_select_never_changes_the_argmax(case):
     logits, interval = case
-    answer = take(whole(logits), select(whole(logits), interval))
-    assert torch.equal(answer.argmax(dim=1), logits[:, -1].argmax(dim=1))
+    answered = answer(whole(logits), interval).logits
+    assert torch.equal(answered.argmax(dim=1), logits[:, -1].argmax(dim=1))
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_select_never_changes_the_argmax(case):
     ],
 )
 def test_select_by_hand(phis, interval, chosen):
-    assert select(whole([[confident(value) for value in phis]]), interval).tolist() == [chosen]
+    assert chosen_by(whole([[confident(value) for value in phis]]), interval).tolist() == [chosen]
 
 
 def test_candidates_that_change_the_label_are_passed_over_and_the_raw_answer_is_the_last_resort():
     turned = [confident(2.5, label=1)] * 3
     for interval in (Interval(2.0, 3.0), EVERYWHERE):
-        assert select(whole([[*turned, confident(9.0)]]), interval).tolist() == [3]
-        assert select(whole([[*turned, confident(2.1), confident(9.0)]]), interval).tolist() == [3]
+        assert chosen_by(whole([[*turned, confident(9.0)]]), interval).tolist() == [3]
+        assert chosen_by(whole([[*turned, confident(2.1), confident(9.0)]]), interval).tolist() == [3]
 
 
 @settings(max_examples=200)
@@ -86,7 +86,7 @@ def test_the_choice_from_phi_alone_is_that_of_a_plain_loop(values, ends):
     values[:, -1] = np.nan_to_num(values[:, -1], nan=0.7)
     keeps = ~np.isnan(values)
     for filled in (values, np.where(keeps, values, 0.25)):  # what stands where no label is kept is not looked at
-        chosen = rule.choose(torch.from_numpy(filled), torch.from_numpy(keeps), Interval(*ends))
+        chosen = Interval(*ends).choose(torch.from_numpy(filled), torch.from_numpy(keeps))
         expected = [plain_select(row[kept].tolist(), *ends) for row, kept in zip(values, keeps, strict=True)]
         assert values[np.arange(4), chosen.numpy()].tolist() == expected
 
@@ -94,20 +94,21 @@ def test_the_choice_from_phi_alone_is_that_of_a_plain_loop(values, ends):
 def test_an_interval_that_is_none_is_refused_by_the_selection_too():
     for interval in (Interval(math.nan, math.nan), Interval(2.0, 1.0), Interval(0.0, math.inf)):
         with pytest.raises(ValueError, match="interval"):
-            select(whole(torch.zeros(1, 2, 2)), interval)
+            answer(whole(torch.zeros(1, 2, 2)), interval)
 
 
 def test_a_choice_that_hangs_on_candidates_not_drawn_is_refused():
     for left in ([0.0, 0.0], [1.5, 0.0], [math.nan, math.nan]):  # whatever stands in the place of the second
         candidates = Candidates(torch.tensor([[[5.0, 0.0], left, [1.0, 0.0]]]), torch.tensor([1]))
-        assert select(candidates, Interval(4.0, 6.0)).tolist() == [0]
+        assert chosen_by(candidates, Interval(4.0, 6.0)).tolist() == [0]
         with pytest.raises(ValueError, match="not drawn"):
-            select(candidates, Interval(0.5, 2.0))  # the raw one is inside, but the second may be too
+            answer(candidates, Interval(0.5, 2.0))  # the raw one is inside, but the second may be too
 
 
 def choice(candidates, interval):
     try:
-        return select(candidates, interval).tolist()
+        answer(candidates, interval)
+        return chosen_by(candidates, interval).tolist()
     except ValueError as error:
         return str(error)
 
@@ -136,7 +137,7 @@ def test_whatever_stands_in_undrawn_places_changes_nothing(case):
         [z.argmax() == row[-1].argmax() and interval.lo <= phi(z) <= interval.hi for z in row[:count]]
         for row, count in zip(logits, drawn.tolist(), strict=True)
     ]
-    assert candidates.accepted(interval).any(dim=1).tolist() == [any(row) for row in accepted]
+    assert rule.accepted(candidates, interval).any(dim=1).tolist() == [any(row) for row in accepted]
     needed = [row.index(True) + 1 if any(row) else logits.shape[1] - 1 for row in accepted]
     assert rule.reconstructions_needed(candidates, interval).tolist() == needed
     if all(any(row) or len(row) == logits.shape[1] - 1 for row in accepted):
@@ -161,6 +162,6 @@ def test_phi_that_is_known_is_not_computed_again(monkeypatch):
     logits = torch.tensor([[confident(2.0), confident(9.0), confident(1.0)]])
     known = phi(logits)
     monkeypatch.setattr(rule, "phi", None)  # calling it would fail
-    candidates = Candidates.judged(logits, torch.tensor([2]), known)
+    candidates = Candidates(logits, torch.tensor([2])).judged(known)
     assert candidates.phi is known
-    assert select(candidates, Interval(8.0, 10.0)).tolist() == [1]
+    assert chosen_by(candidates, Interval(8.0, 10.0)).tolist() == [1]

@@ -164,10 +164,10 @@ def test_the_published_noising_tells_the_network_one_step_more_and_so_has_one_st
     x, noise = torch.rand(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
     denoiser.purify(x, noise, step=7, noising="published")
     assert asked == [7]
-    denoiser.purify(x, noise, step=schedule.last_step(10, "published"), noising="published")
+    denoiser.purify(x, noise, step=schedule.fence_steps(10, "published")[1], noising="published")
     with pytest.raises(ValueError, match="step"):
         denoiser.purify(x, noise, step=10, noising="published")
-    denoiser.purify(x, noise, step=schedule.last_step(10, "ddpm"))
+    denoiser.purify(x, noise, step=schedule.fence_steps(10, "ddpm")[1])
     assert asked == [7, 9, 9]
     with pytest.raises(ValueError, match="noising"):
         denoiser.purify(x, noise, step=7, noising="other")

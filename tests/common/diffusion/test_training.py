@@ -123,3 +123,48 @@ def test_a_device_without_float64_will_do():
         draws = torch.Generator().manual_seed(0)
         training.denoising_loss(unet, pixels, alpha_bar, settings.training, generator=draws).backward()
         assert denoiser.purify(x, noise, step=160).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("training.only_steps", [7, 3], "training: only_steps are the first and the last"),
+        ("training.only_steps", [999, 1001], "only_steps [999, 1001]: the schedule has 1000"),
+        ("training.only_steps", [5], "training.only_steps"),
+        ("training.cooldown", 1.0, "training.cooldown"),
+        ("training.trained_on", "test", "training.trained_on"),
+    ],
+)
+def test_impossible_trainings_for_some_steps_are_refused(key, value, where):
+    with pytest.raises(UserError) as caught:
+        config.load(PUBLISHED, DDPMConfig, {key: value})
+    assert where in str(caught.value)
+
+
+def test_only_the_steps_that_are_asked_for_are_learnt():
+    net = Knowing(0.0)
+    recipe = config.load(PUBLISHED, DDPMConfig, {"training.only_steps": [4, 5]}).training
+    training.denoising_loss(net, IMAGE, ALPHA_BAR, recipe, generator=torch.Generator().manual_seed(0))
+    assert set(net.told) == {3, 4}
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_nothing():
+    changes = {"total_steps": 100, "steps_per_round": 10, "warmup_steps": 10, "cooldown": 0.2, "learning_rate": 1.0}
+    recipe = config.load(PUBLISHED, DDPMConfig, {f"training.{key}": value for key, value in changes.items()}).training
+    rates = [recipe.rate_at(step) for step in range(100)]
+    assert rates[:11] == pytest.approx([*(n / 10 for n in range(1, 11)), 1.0])
+    assert rates[10:80] == [1.0] * 70
+    assert rates[80:] == pytest.approx([(100 - step) / 20 for step in range(80, 100)])
+    steady = recipe.model_copy(update={"cooldown": 0.0})
+    assert [steady.rate_at(step) for step in (10, 99)] == [1.0, 1.0]
+
+
+def test_settings_that_came_later_are_not_written_down_where_they_are_as_before():
+    plain = config.load(PUBLISHED, DDPMConfig)
+    assert {"only_steps", "cooldown", "trained_on"}.isdisjoint(plain.model_dump()["training"])
+    changed = config.load(PUBLISHED, DDPMConfig, {"training.trained_on": "both", "training.only_steps": [1, 2]})
+    assert changed.model_dump()["training"].keys() - plain.model_dump()["training"].keys() == {
+        "only_steps",
+        "trained_on",
+    }
+    assert DDPMConfig.model_validate(changed.model_dump()) == changed

@@ -30,7 +30,7 @@ class Shifting(torch.nn.Module):
     """A diffusion model that shifts images a little, by their noise; counts what it is asked."""
 
     num_steps = 10
-    image_shape = None
+    image_shape = only_steps = None
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def bank(folder, *, group_size=8, num_candidates=N, seed=0):
         num_candidates=num_candidates,
         step=1,
         batch_size=1,
-        seed=seed,
+        key=seed,
     )
     return Bank(fence, folder, group_size, K, torch.device("cpu"))
 

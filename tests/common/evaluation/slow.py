@@ -20,6 +20,7 @@ from common.evaluation.answers import RoleCandidates
 from common.evaluation.boundary import BoundaryConfig
 from common.evaluation.judge import judge
 from common.evaluation.protocols import HELD_OUT, EvaluationConfig, NearCopiesConfig, draw
+from tests.common.diffence.slow import fence_config
 
 K, N = 3, 4
 CONFIG = EvaluationConfig(
@@ -74,7 +75,7 @@ def candidates(indices, *, gap):
 def run(protocol):
     """Candidates and verdicts of a protocol, and the population that they were asked of."""
     population = Formula()
-    drawn = draw(population, protocol, CONFIG, scenario="members_and_non_members", desc="x")
+    drawn = draw(population, protocol, CONFIG, fence=fence_config(), desc="x")
     return drawn, judge(drawn, CONFIG, seed=3), population
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.attacks.interface import Observations
-from common.diffence import EVERYWHERE, Candidates, Interval, phi, select, take
+from common.attacks.observations import Observations
+from common.diffence import EVERYWHERE, Candidates, Interval, answer, phi
 from common.evaluation.answers import Answered, RoleCandidates
 from tests.common.evaluation.population import PARTITION, POPULATION, TEST, TRAIN, K, fenced, role
 
@@ -47,7 +47,7 @@ def test_lazily_drawn_roles_answer_as_full_ones(population, tmp_path):
         assert ours.raw_answer_rate == theirs.raw_answer_rate
     drawn = lazy.candidates.drawn.double().mean()  # one at a time in this test
     assert full.reconstructions_per_query(interval) == lazy.reconstructions_per_query(interval) == float(drawn)
-    expected = take(full.candidates, select(full.candidates, interval))
+    expected = answer(full.candidates, interval).logits
     assert np.array_equal(full.answered(interval).observations.logits, expected.double().numpy())
 
 
@@ -77,7 +77,7 @@ def test_answers_by_hand():
 
 def test_the_attacker_is_told_the_interval_whatever_else_is_asked():
     interval = Interval(0.5, 2.0)
-    assert hand_made().answered(interval).observations.interval == interval
+    assert hand_made().answered(interval).observations.interval.tolist() == [[list(interval)]] * 3
     for passes in (None, EVERYWHERE):
         assert hand_made().answered(passes).observations.interval is None
 

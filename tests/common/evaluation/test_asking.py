@@ -8,11 +8,13 @@ import torch
 
 from common.attacks import ATTACKS
 from common.attacks.interface import Needs
-from common.diffence import EVERYWHERE, Interval, select, take
+from common.diffence import EVERYWHERE, Averaging, Interval, answer
+from common.evaluation.answers import Asked
 from common.evaluation.asking import ask
 from common.evaluation.judge import judge
 from common.evaluation.protocols import HELD_OUT, draw
 from common.evaluation.queries import changed
+from tests.common.diffence.slow import fence_config
 from tests.common.evaluation.population import PARTITION, POPULATION, Shifting, fenced, role
 from tests.common.evaluation.slow import CONFIG
 
@@ -32,14 +34,14 @@ def population(tmp_path):
 def test_further_answers_are_those_of_the_fence_to_the_changed_images(population):
     further = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
     assert further.queries == ("near_copy",) * 3 + ("noise_5",) * 2 + ("shift",) * 4
-    images, fence = POPULATION.images(ROLE), population.bank.fence
+    images, fence, asked = POPULATION.images(ROLE), population.bank.fence, Asked.cat(further.asked)
     for place, (kind, number) in enumerate([("noise_5", 0), ("noise_5", 1), *(("shift", n) for n in range(4))], 3):
         candidates = fence.candidates(changed(images, kind, number, seed=0).float() / 255)
-        assert np.array_equal(further.raw[:, place], candidates.logits[:, -1])
-        assert np.array_equal(further.fenced[:, place], take(candidates, select(candidates, INTERVAL)))
+        assert np.array_equal(asked.raw[:, place], candidates.logits[:, -1])
+        assert np.array_equal(asked.fenced[:, place], answer(candidates, INTERVAL).logits)
     own = fence.raw(images.float() / 255)
     for place in range(3):  # a near-copy is answered like the image where there is no fence
-        assert np.array_equal(further.raw[:, place], own)
+        assert np.array_equal(asked.raw[:, place], own)
 
 
 def test_labels_are_those_of_the_classifier_alone(population):
@@ -52,13 +54,28 @@ def test_labels_are_those_of_the_classifier_alone(population):
         assert np.array_equal(further.labels_kept[:, place], labels == own)
 
 
+def test_labels_of_a_fence_that_may_change_them_are_those_that_it_answers(population):
+    further = ask(population, ROLE, Averaging(), NEEDS, CONFIG.boundary, desc="")
+    images, fence = POPULATION.images(ROLE), population.bank.fence
+
+    def labels(asked):
+        return answer(fence.candidates(asked.float() / 255), Averaging()).logits.argmax(dim=1)
+
+    own = labels(images)
+    for place, (kind, number) in enumerate([("flip", 0), ("noise_40", 0), ("noise_40", 1)]):
+        assert np.array_equal(further.labels_kept[:, place], labels(changed(images, kind, number, seed=0)) == own)
+    alone = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
+    assert not np.array_equal(alone.labels_kept, further.labels_kept)
+
+
 def test_what_was_asked_once_is_not_asked_again(population):
     first = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
     model = population.bank.fence.denoiser
     model.asked = population.near.fence.denoiser.asked = 0
     again = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
     assert model.asked == population.near.fence.denoiser.asked == 0
-    assert np.array_equal(first.fenced, again.fenced) and np.array_equal(first.work, again.work)
+    for before, after in zip(Asked.cat(first.asked), Asked.cat(again.asked), strict=True):
+        assert torch.equal(before, after)
 
 
 class Unchanging(Shifting):
@@ -71,14 +88,14 @@ class Unchanging(Shifting):
 def all_attackers(population):
     """The verdicts of a protocol with every attack that needs no library."""
     protocol = replace(HELD_OUT, chosen=CHOSEN)
-    return judge(draw(population, protocol, CONFIG, scenario="neither", desc=""), CONFIG, seed=3)
+    return judge(draw(population, protocol, CONFIG, fence=fence_config(scenario=3), desc=""), CONFIG, seed=3)
 
 
 def test_a_fence_that_passes_everything_gives_exactly_the_raw_numbers_for_every_attack(population):
     for bank in (population.bank, population.near):
         bank.fence.denoiser = Unchanging()
     pair = all_attackers(population)
-    assert pair.fenced.interval == EVERYWHERE and list(pair.fenced.attacks) == list(CHOSEN)
+    assert pair.fenced.rule == EVERYWHERE and list(pair.fenced.attacks) == list(CHOSEN)
     for name in CHOSEN:
         without, fenced = pair.without.attacks[name], pair.fenced.attacks[name]
         assert np.array_equal(without.scored.scores, fenced.scored.scores), name
@@ -97,7 +114,7 @@ def test_a_fence_that_does_something_changes_what_attackers_of_answers_see_and_n
 
 
 def test_the_roles_of_other_protocols_are_asked_nothing_more(population):
-    drawn = draw(population, replace(HELD_OUT, chosen=("loss",)), CONFIG, scenario="neither", desc="")
+    drawn = draw(population, replace(HELD_OUT, chosen=("loss",)), CONFIG, fence=fence_config(scenario=3), desc="")
     assert all(part.further is None for part in drawn.roles.values())
     assert not population.near.folder.exists()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.diffence import EVERYWHERE, Candidates, Interval, select, take
+from common.diffence import EVERYWHERE, Candidates, Interval, answer
 from common.diffence.candidates import NOTHING
 from common.evaluation.bank import Part
 from common.runtime import distributed, ownership, storage
@@ -62,7 +62,7 @@ def test_lazy_banks_hold_what_answers_as_full_ones(store, tmp_path):
     lazy = draw(store, wanted, until=interval)
     full = draw(bank(tmp_path / "other", group_size=5), wanted, until=None)
     assert (lazy.drawn < N).any()
-    assert torch.equal(take(lazy, select(lazy, interval)), take(full, select(full, interval)))
+    assert torch.equal(answer(lazy, interval).logits, answer(full, interval).logits)
 
 
 def test_in_one_process_a_group_is_written_once_and_not_read_back(store, monkeypatch):

@@ -12,6 +12,7 @@ from common.evaluation.boundary import BoundaryConfig
 from common.evaluation.judge import judge
 from common.evaluation.protocols import HELD_OUT, draw
 from common.runtime import rng
+from tests.common.diffence.slow import fence_config
 from tests.common.evaluation.population import fenced
 from tests.common.evaluation.slow import CONFIG
 
@@ -58,7 +59,9 @@ def test_a_search_is_repeatable_and_leaves_the_global_generator_alone(tmp_path):
 @installed
 def test_the_attack_is_judged_on_the_samples_that_were_searched(tmp_path):
     protocol = replace(HELD_OUT, chosen=("loss", "boundary"))
-    pair = judge(draw(fenced(tmp_path / "bank"), protocol, CONFIG, scenario="neither", desc=""), CONFIG, seed=3)
+    pair = judge(
+        draw(fenced(tmp_path / "bank"), protocol, CONFIG, fence=fence_config(scenario=3), desc=""), CONFIG, seed=3
+    )
     for verdict in (pair.without, pair.fenced):
         judged = verdict.attacks["boundary"]
         assert len(judged.scored.scores) <= 4 < len(verdict.attacks["loss"].scored.scores)
@@ -68,7 +71,9 @@ def test_the_attack_is_judged_on_the_samples_that_were_searched(tmp_path):
 def test_without_the_library_the_attack_is_listed_with_the_command_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr(boundary, "is_installed", lambda: False)
     protocol = replace(HELD_OUT, chosen=("loss", "boundary"))
-    pair = judge(draw(fenced(tmp_path / "bank"), protocol, CONFIG, scenario="neither", desc=""), CONFIG, seed=3)
+    pair = judge(
+        draw(fenced(tmp_path / "bank"), protocol, CONFIG, fence=fence_config(scenario=3), desc=""), CONFIG, seed=3
+    )
     assert "pip install -r requirements-boundary.txt" in pair.fenced.not_run["boundary"]
     assert list(pair.fenced.attacks) == ["loss"]
 

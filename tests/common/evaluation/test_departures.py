@@ -3,7 +3,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from common.diffence.fence import DiffenceConfig
 from common.evaluation import departures
 from common.evaluation.departures import DEPARTURES, EPOCH, START
 from common.evaluation.protocols import HELD_OUT, PUBLISHED
@@ -11,9 +10,10 @@ from common.evaluation.run import Settings
 from common.runtime import distributed
 from common.runtime.subject import Subject
 from common.statistics.bootstrap import interval95
+from tests.common.diffence.slow import diffence_config
 from tests.common.evaluation.slow import CONFIG, Formula, run
 
-FENCE = DiffenceConfig(num_candidates=4, step=160, scenario=1, noising="ddpm", group_size=5)
+FENCE = diffence_config()
 SETTINGS = Settings(Subject(), FENCE, CONFIG)
 
 
@@ -27,6 +27,7 @@ def test_each_departure_but_the_last_switches_one_thing():
     assert switched == [
         ["noising"],
         ["tuning"],
+        ["published_search"],
         ["hindsight_threshold"],
         ["epoch_by_test_auc"],
         ["with_correctness"],

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from common.attacks import ATTACKS, nn, suite
-from common.attacks.interface import Fitting, Needs, Observations
+from common.attacks.interface import Fitting, Needs
+from common.attacks.observations import Observations
 from common.attacks.suite import Scored
 from common.diffence import Candidates, Interval
 from common.evaluation.judge import Judged, judge
@@ -35,7 +36,7 @@ def row_of(measured):
 def test_the_published_protocol_is_that_of_the_facts_to_ten_digits():
     drawn, pair, _ = run(PUBLISHED)
     known, target = published_sets()
-    for verdict, interval in ((pair.without, None), (pair.fenced, drawn.interval)):
+    for verdict, interval in ((pair.without, None), (pair.fenced, drawn.rule)):
         merged = [*slow_set(*known, interval), *slow_set(*target, interval)]
         assert list(verdict.attacks) == ["confidence", "loss", "entropy", "modified_entropy", "nn"]
         for name in list(verdict.attacks)[:4]:
@@ -87,8 +88,8 @@ def test_an_answer_of_probability_0_for_the_true_label_is_the_least_like_a_membe
 def test_the_held_out_protocol_scores_the_final_test_alone_at_thresholds_fitted_before():
     drawn, pair, _ = run(ONCE)
     roles = PARTITION.roles(12)
-    rows = slow_set(roles["final_test"].members, roles["final_test"].non_members, drawn.interval)
-    fit_rows = slow_set(roles["attack_fit"].members, roles["attack_fit"].non_members, drawn.interval)
+    rows = slow_set(roles["final_test"].members, roles["final_test"].non_members, drawn.rule)
+    fit_rows = slow_set(roles["attack_fit"].members, roles["attack_fit"].non_members, drawn.rule)
     assert list(pair.fenced.attacks) == list(ONCE.chosen)
     fitted = [(slow_scores(z, y)["entropy"], member) for z, y, member in fit_rows]
     ours, theirs = ([s for s, m in fitted if m == kind] for kind in (True, False))
@@ -106,8 +107,8 @@ def test_the_cost_is_that_of_the_judged_samples_and_the_classifier_alone_has_non
     drawn, pair, _ = run(ONCE)
     final = drawn.roles["final_test"]
     assert pair.without.reconstructions_per_query == 0
-    assert pair.fenced.reconstructions_per_query == final.reconstructions_per_query(drawn.interval) > 1
-    assert pair.without.interval is None and pair.fenced.interval == drawn.interval
+    assert pair.fenced.reconstructions_per_query == final.reconstructions_per_query(drawn.rule) > 1
+    assert pair.without.interval is None and pair.fenced.interval == drawn.rule
 
 
 @pytest.mark.parametrize("protocol", [ONCE, PUBLISHED], ids=lambda protocol: protocol.name)
@@ -138,7 +139,7 @@ def test_pairs_of_verdicts_share_their_resamples():
     """Where every reconstruction is answered as the raw image there is no difference, so its interval has no width."""
     drawn, _, _ = run(PUBLISHED)
     alike = {name: all_as_raw(role) for name, role in drawn.roles.items()}
-    pair = judge(replace(drawn, interval=Interval(-1e9, 1e9), roles=alike), CONFIG, seed=3)
+    pair = judge(replace(drawn, rule=Interval(-1e9, 1e9), roles=alike), CONFIG, seed=3)
     for name in pair.without.attacks:
         assert pair.auc_difference(name) == Difference(value=0.0, interval=[0.0, 0.0])
     assert str(pair.best_difference()) == "+0.000 [+0.000, +0.000]"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from common.diffence import Candidates, Diffence, Interval, phi, select, take
+from common.diffence import Candidates, Diffence, Interval, answer, phi
 from common.diffence.rule import reconstructions_needed
 from common.evaluation.near_copies import simulated
 from common.evaluation.queries import changed
@@ -21,7 +21,7 @@ def classifier(x):
 
 def fence(num_candidates, *, seed):
     return Diffence(
-        classifier, Shifting(), interval=INTERVAL, num_candidates=num_candidates, step=1, seed=seed, batch_size=64
+        classifier, Shifting(), rule=INTERVAL, num_candidates=num_candidates, step=1, key=seed, batch_size=64
     )
 
 
@@ -29,12 +29,13 @@ def test_simulated_copies_are_answered_as_real_ones():
     """By the distribution of phi and of the work over twenty images of thirty copies each."""
     images = PIXELS[:20]
     pool = fence(200, seed=1).candidates(images.float() / 255)
-    logits, work = simulated(pool, INTERVAL, KEYS, count=30, group=GROUP, seed=0)
+    found = simulated(pool, INTERVAL, KEYS, count=30, group=GROUP, seed=0, work="lazy")
+    logits, work = found.fenced, found.work
     real_phi, real_work = [], []
     for number in range(1, 16):  # the first pixels are those that the classifier looks at
         x = changed(images, "near_copy", number, seed=0).float() / 255 if number > 2 else images.float() / 255
         candidates = fence(GROUP, seed=number).draw(x, until=None)
-        real_phi.append(phi(take(candidates, select(candidates, INTERVAL))))
+        real_phi.append(phi(answer(candidates, INTERVAL).logits))
         real_work.append(reconstructions_needed(candidates, INTERVAL))
     found, real = phi(logits).T, torch.stack(real_phi)
     assert ks_2samp(found.flatten(), real.flatten()).pvalue > 0.01
@@ -52,7 +53,8 @@ def hand_made():
 
 def test_an_answer_is_the_first_accepted_of_its_group_or_the_nearest_to_the_middle():
     pool = hand_made()
-    logits, work = simulated(pool, Interval(1.5, 2.5), [b"x"], count=400, group=2, seed=0)
+    found = simulated(pool, Interval(1.5, 2.5), [b"x"], count=400, group=2, seed=0, work="lazy")
+    logits, work = found.fenced, found.work
     answers, counts = np.unique(logits[0, :, 0], return_counts=True)
     # 2 is accepted where it is drawn; of a group without it the one nearest to 2, and 1 and 3 are equally near
     assert set(answers) <= {1.0, 2.0, 3.0, 8.0}
@@ -64,14 +66,16 @@ def test_an_answer_is_the_first_accepted_of_its_group_or_the_nearest_to_the_midd
 
 def test_groups_are_drawn_without_replacement_and_the_raw_answer_is_the_last_resort():
     pool = hand_made()
-    logits, work = simulated(pool, Interval(7.5, 8.5), [b"x"], count=50, group=4, seed=0)
+    found = simulated(pool, Interval(7.5, 8.5), [b"x"], count=50, group=4, seed=0, work="lazy")
+    logits, work = found.fenced, found.work
     assert (logits[0, :, 0] == 8.0).all() and (work == 4).all()
-    whole, _ = simulated(pool, Interval(1.9, 2.1), [b"x"], count=50, group=4, seed=0)
-    assert (whole[0, :, 0] == 2.0).all()  # a whole pool always has it
+    whole = simulated(pool, Interval(1.9, 2.1), [b"x"], count=50, group=4, seed=0, work="constant")
+    assert (whole.fenced[0, :, 0] == 2.0).all()  # a whole pool always has it
+    assert (whole.work == 4).all()  # whatever was needed
 
 
 def test_a_samples_copies_do_not_depend_on_its_company():
     pool = fence(12, seed=1).candidates(PIXELS[:20].float() / 255)
-    together, _ = simulated(pool, INTERVAL, KEYS, count=7, group=GROUP, seed=0)
-    alone, _ = simulated(pool[3:4], INTERVAL, KEYS[3:4], count=7, group=GROUP, seed=0)
-    assert torch.equal(together[3:4], alone)
+    together = simulated(pool, INTERVAL, KEYS, count=7, group=GROUP, seed=0, work="lazy")
+    alone = simulated(pool[3:4], INTERVAL, KEYS[3:4], count=7, group=GROUP, seed=0, work="lazy")
+    assert torch.equal(together.fenced[3:4], alone.fenced)

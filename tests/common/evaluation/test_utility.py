@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from common.attacks.interface import Observations
+from common.attacks.observations import Observations
 from common.evaluation import utility
 from common.evaluation.answers import Answered
 from common.statistics.bootstrap import Bootstrap

@@ -39,4 +39,4 @@ def test_a_stronger_attack_changes_the_verdict():
     best = part.best.model_copy(update={"auc": 0.87, "auc_ci": [0.8, 0.93], "attack": "loss"})
     stronger = changed(FENCED, attacks={**part.attacks, "loss": row}, best=best)
     said = verdict.sentence(WITHOUT, stronger)
-    assert "87 of 100 cases (95 % sure: 80 to 93; loss, 64 queries an image) with Diffence" in said
+    assert "87 of 100 cases (95 % sure: 80 to 93; loss, 64 queries an image) with the paper's fence" in said

@@ -2,7 +2,7 @@ import pytest
 
 from common.data.partition import DataConfig
 from common.defenses import DEFENSES
-from common.diffence.fence import DiffenceConfig
+from common.diffence.measures import DiffenceConfig
 from common.diffusion.training import DDPMConfig
 from common.evaluation.protocols import EvaluationConfig
 from common.models.config import ClassifierConfig

@@ -1,11 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from common.diffence.fence import DiffenceConfig
+from common.diffence.measures import DiffenceConfig
 from common.runtime import config
 from common.runtime.config import Strict
 from common.runtime.errors import UserError
 from common.runtime.modes import SCENARIOS, ScenarioSetting
+from tests.common.diffence.slow import diffence_config
 
 
 class Setting(Strict):
@@ -32,14 +33,14 @@ def test_anything_else_is_refused(given):
 
 @pytest.mark.parametrize("scenario", [True, 1.0, "1", 4])
 def test_a_scenario_is_a_whole_number(scenario):
-    content = {"num_candidates": 1, "step": 1, "noising": "ddpm", "group_size": 1, "scenario": scenario}
+    content = {**diffence_config().model_dump(), "scenario": scenario}
     with pytest.raises(UserError, match="scenario"):
         config.parse(content, DiffenceConfig, source="a.yaml")
 
 
 @pytest.mark.parametrize(("noising", "there"), [("ddpm", True), ("published", True), ("DDPM", False), (None, False)])
 def test_the_noisings_are_two(noising, there):
-    content = {"num_candidates": 1, "step": 1, "noising": noising, "group_size": 1, "scenario": 1}
+    content = {**diffence_config().model_dump(), "noising": noising}
     if there:
         assert config.parse(content, DiffenceConfig, source="a.yaml").noising == noising
     else:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from common.attacks.interface import Attack, Needs
 from common.data.membership import Membership
-from common.diffence.fence import DiffenceConfig
 from common.evaluation.judge import judge
 from common.evaluation.protocols import PUBLISHED, Protocol
 from common.evaluation.record import Privacy, Report
 from common.evaluation.run import Circumstances, Evaluation, Settings, report
 from common.runtime.subject import Subject
+from tests.common.diffence.slow import diffence_config
 from tests.common.evaluation.slow import CONFIG, ONCE, PARTITION, run
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ ABOUT = Circumstances(
 )
 SETTINGS = Settings(
     Subject("resnet", "dpsgd"),
-    DiffenceConfig(num_candidates=4, step=160, scenario=1, noising="ddpm", group_size=5),
+    diffence_config(),
     CONFIG,
 )
 

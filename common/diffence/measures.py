@@ -1,0 +1,140 @@
+"""What a fence can do against an attacker, each measure a switch, and the rule that they give for known samples.
+
+``paper`` is the paper's procedure, ``published`` that of the authors' code, and ``steady`` what configs/diffence.yaml
+says: of what was measured, what leaves the strongest attacker least (docs/differences.md).
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from common.diffence.averaging import Averaging
+from common.diffence.intervals import tune_interval
+from common.diffence.labels import LabelAlone
+from common.diffence.matching import Matching
+from common.diffence.rule import EVERYWHERE, Candidates, Rule
+from common.runtime.config import Batch, Positive, Strict
+from common.runtime.modes import (
+    Answering,
+    Criterion,
+    FenceName,
+    Noise,
+    Noising,
+    Scenario,
+    ScenarioSetting,
+    Selection,
+    Work,
+)
+
+MOST_CANDIDATES = 10_000
+
+Count = Annotated[int, Field(gt=0, le=MOST_CANDIDATES)]
+
+
+class Measures(Strict):
+    """What a fence does against an attacker.
+
+    criterion:  of an interval
+    tolerance:  of matched answers, see matching.py
+    """
+
+    num_candidates: Count  # N, reconstructions of an image
+    noise: Noise
+    selection: Selection
+    criterion: Criterion
+    tolerance: Annotated[float, Field(ge=0, le=1)]
+    work: Work
+    answer: Answering
+
+
+class Fence(Strict):
+    """One fence, whole."""
+
+    name: FenceName
+    step: Positive
+    scenario: ScenarioSetting
+    noising: Noising
+    group_size: Batch
+    measures: Measures
+
+    @property
+    def reconstructs(self) -> dict[str, Any]:
+        """All settings that its candidates depend on."""
+        shared = {"noise": "shared"} if self.measures.noise == "shared" else {}
+        settings = self.model_dump(include={"step", "noising", "group_size"})
+        return {"num_candidates": self.measures.num_candidates, **settings, **shared}
+
+    def with_measures(self, **changes: Any) -> "Fence":
+        return self.model_copy(update={"measures": self.measures.model_copy(update=changes)})
+
+
+class DiffenceConfig(Strict):
+    """configs/diffence.yaml"""
+
+    num_candidates: Count  # N of the paper's fence
+    step: Positive  # T of the paper: how far to noise
+    scenario: ScenarioSetting  # what the defender knows: 1, members and non-members; 2, members; 3, neither
+    noising: Noising  # see schedule.published_noise for what the published code does
+    group_size: Batch  # samples purified and saved together
+    fence: FenceName  # what fence() serves
+    steady: Measures
+
+    def of(self, name: FenceName) -> Fence:
+        """One of the fences."""
+        paper = Measures(
+            num_candidates=self.num_candidates,
+            noise="per_image",
+            selection="interval",
+            criterion="js",
+            tolerance=0.0,
+            work="lazy",
+            answer="select",
+        )
+        return Fence(
+            name=name,
+            step=self.step,
+            scenario=self.scenario,
+            noising="published" if name == "published" else self.noising,
+            group_size=self.group_size,
+            measures=self.steady if name == "steady" else paper,
+        )
+
+
+def tune(members: Candidates, non_members: Candidates, fence: Fence, *, published_search: bool = False) -> Rule:
+    """The rule of a fence, from all candidates of known members and non-members.
+
+    published_search:  an interval is searched as by the published code, which the published fence does anyway
+
+    Raises UserError and ValueError as ``tune_interval`` does.
+    """
+    measures = fence.measures
+    if measures.answer == "average":
+        return Averaging()
+    if measures.answer == "label":
+        return LabelAlone(float(non_members.phi[non_members.keeps].median()))
+    if measures.selection == "interval":
+        return tune_interval(
+            members,
+            non_members,
+            scenario=fence.scenario,
+            criterion=measures.criterion,
+            only_reconstructions=published_search or fence.name == "published",
+        )
+    exact = measures.selection == "exact"
+    return match(members, non_members, scenario=fence.scenario, tolerance=measures.tolerance, exact=exact)
+
+
+def match(
+    members: Candidates, non_members: Candidates, *, scenario: Scenario, tolerance: float, exact: bool = False
+) -> Rule:
+    """Answers like the known non-members' label-preserving reconstructions; in scenario 2 like the members'.
+
+    In scenario 3 there is nothing to match, and the first candidate that keeps the label answers.
+    """
+    if scenario == "neither":
+        return EVERYWHERE
+    known = members if scenario == "members_only" else non_members
+    phi = known.phi[:, :-1][known.keeps[:, :-1]]
+    if len(phi) == 0:
+        return EVERYWHERE
+    return Matching(phi.sort().values, tolerance, exact)
