@@ -15,7 +15,7 @@ from tqdm import trange
 from common.attacks import suite
 from common.attacks.interface import Fitting
 from common.attacks.observations import Observations
-from common.evaluation.protocols import HELD_OUT, draw
+from common.evaluation.protocols import HELD_OUT, STEADY, draw
 from common.evaluation.run import Settings
 from common.experiment import evaluate
 from common.experiment.experiment import Experiment
@@ -25,15 +25,16 @@ from common.runtime.paths import REPOSITORY, DatasetFolder
 from common.runtime.subject import Subject
 from common.statistics.bootstrap import Bootstrap, interval95
 
+FENCES = {"paper": HELD_OUT, "steady": STEADY}
 CHANCE = 0.01  # of failing although all is well, over all attacks
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.null", description=__doc__)
     parser.add_argument("--permutations", type=int, default=100)
-    parser.add_argument("--raw", action="store_true", help="the classifier alone, without Diffence")
+    parser.add_argument("--fence", choices=(*FENCES, "none"), default="paper", help="none: the classifier alone")
     options = parser.parse_args()
-    fit_on, test, config = _observations(fenced=not options.raw)
+    fit_on, test, config = _observations(options.fence)
     inside: dict[str, int] = {}
     for number in trange(options.permutations, unit="permutation"):
         permuted = (_permuted(part, number, name) for part, name in ((fit_on, "fit"), (test, "test")))
@@ -48,15 +49,17 @@ def main() -> int:
     return 0 if all(count >= least for count in inside.values()) else 1
 
 
-def _observations(*, fenced: bool) -> tuple[Observations, Observations, object]:
+def _observations(name: str) -> tuple[Observations, Observations, object]:
     """Those of the fitting role and of the final test, and the configuration."""
     experiment = Experiment.at(DatasetFolder(REPOSITORY / "digits"))
     settings = Settings(Subject(), experiment.fence_config, experiment.evaluation_config)
     evaluate.require_inputs(experiment, settings.subject)
-    population = evaluate.fenced_population(experiment, settings, evaluate.load_models(experiment, settings))
-    drawn = draw(population, HELD_OUT, settings.evaluation, scenario=settings.fence.scenario, desc="purify")
-    interval = drawn.rule if fenced else None
-    fit_on, test = (drawn.roles[role].answered(interval).observations for role in (HELD_OUT.fitting, HELD_OUT.test))
+    protocol = FENCES.get(name, HELD_OUT)
+    fence, models = settings.fence.of(protocol.fence), evaluate.load_models(experiment, settings)
+    population = evaluate.fenced_population(experiment, settings, models, fence=fence)
+    drawn = draw(population, protocol, settings.evaluation, fence=fence, desc="purify")
+    rule = None if name == "none" else drawn.rule
+    fit_on, test = (drawn.roles[role].answered(rule).observations for role in (HELD_OUT.fitting, HELD_OUT.test))
     return fit_on, test, settings.evaluation
 
 

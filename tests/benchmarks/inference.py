@@ -92,10 +92,10 @@ def passes() -> list[Row]:
         fenced = Diffence(models.classifier(), models.denoiser(models.SMALL), num_candidates=N)
         full = fenced.candidates(x)
         fenced.rule = Interval(-100.0, _middle_of_first(full))
-        acceptance = full.accepted(fenced.rule).double().mean()
+        acceptance = rule.accepted(full, fenced.rule).double().mean()
         needed = rule.reconstructions_needed(full, fenced.rule).double()
         asked = rows_asked(fenced, x)
-        torch.testing.assert_close(fenced(x), rule.take(full, rule.select(full, fenced.rule)))
+        torch.testing.assert_close(fenced(x), rule.answer(full, fenced.rule).logits)
         rows.append(
             Row(
                 f"passes per query needed and made, {count} CIFAR-shaped queries, acceptance {acceptance:.2f}",
