@@ -46,24 +46,27 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         help="held_out: the paper's fence, every choice kept away from the samples that are scored; steady: the same "
         "for the fence that configs/diffence.yaml says; published: what the paper's code computes (default: all)",
     )
-    parser.add_argument(
-        "--departures",
-        nargs="?",
-        const="text",
-        choices=get_args(modes.TableStyle),
-        help="instead of reporting, measure what each departure of the published code is worth: a table as text "
-        "(without a value) or markdown",
-    )
-    parser.add_argument(
-        "--measures",
-        nargs="?",
-        const="text",
-        choices=get_args(modes.TableStyle),
-        help="instead of reporting, measure what each measure of a fence against attackers who know it is worth, alone "
-        "and together; with --seeds mean and spread: a table as text (without a value) or markdown",
-    )
+    _add_tables(parser)
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    """What is measured instead of reporting, as a table."""
+    tables = {
+        "--departures": "what each departure of the published code is worth",
+        "--measures": "what each measure of a fence leaves to attackers who know it, alone and together; with --seeds "
+        "mean and spread",
+    }
+    either = parser.add_mutually_exclusive_group()
+    for option, what in tables.items():
+        either.add_argument(
+            option,
+            nargs="?",
+            const="text",
+            choices=get_args(modes.TableStyle),
+            help=f"instead of reporting, measure {what}: a table as text (without a value) or markdown",
+        )
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
@@ -161,9 +164,9 @@ def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: arg
     each = seeds.runs(experiment, chosen, list(dict.fromkeys(options.seeds)))
     return Work(
         head=lambda: head(experiment, seeds.reads(chosen), prog="evaluate_mia.sh"),
-        plan=lambda: seeds.plan(each),
+        plan=lambda: () if options.measures else seeds.plan(each),
         do=lambda: (
-            _measured(seeds.measure_measures(each), options) if options.measures else _shown(seeds.run_all(each))
+            _measured(seeds.worth_of_measures(each), options) if options.measures else _shown(seeds.run_all(each))
         ),
     )
 
@@ -173,7 +176,7 @@ def _do(experiment: "Experiment", settings: "Settings", options: argparse.Namesp
     from common.runtime.errors import UserError
 
     if options.measures:
-        found = evaluate.measure_measures(experiment, settings)
+        found = evaluate.worth_of_measures(experiment, settings)
         _measured(None if found is None else [found], options)
     elif not options.departures:
         _shown(evaluate.run(experiment, settings))

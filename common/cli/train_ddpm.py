@@ -2,9 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from common.cli import flags
 from common.cli.run import Work, head, run
+from common.runtime import modes
 
 
 def main(folder: Path, argv: list[str] | None = None) -> int:
@@ -14,7 +16,7 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     flags.add_speed(parser, "the network")
     parser.add_argument(
         "--on",
-        choices=("members", "reference", "both"),
+        choices=get_args(modes.TrainedOn),
         help="the classifier's members, as the paper does, other samples that it has not seen, or both; "
         "default: configs/ddpm.yaml",
     )

@@ -3,7 +3,7 @@
 The checkpoint is in the published format, so the authors' files fit in the same place (formats/ddpm_checkpoint.py).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field, model_validator
@@ -20,11 +20,9 @@ from common.runtime.config import Batch, Fraction, NonNegative, Positive, Positi
 from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
+from common.runtime.modes import TrainedOn
 from common.training.jobs import Job
 from common.training.loop import run_rounds
-
-TrainedOn = Literal["members", "reference", "both"]
-"""The paper trains on the classifier's members; reference samples are others of the training set."""
 
 
 class DDPMTraining(Strict):
@@ -39,7 +37,9 @@ class DDPMTraining(Strict):
     sample_steps: Positive  # DDIM steps of the picture of samples
     only_steps: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = later(None)  # first, last; or all
     cooldown: Fraction = later(0.0)  # last share of the training, in which the learning rate falls to 0
-    trained_on: TrainedOn = later("members")
+    trained_on: TrainedOn = later(
+        "members"
+    )  # of the classifier, as in the paper; reference: others of the training set
 
     @model_validator(mode="after")
     def _whole_rounds(self) -> "DDPMTraining":

@@ -1,4 +1,4 @@
 """From a classifier's answers to a privacy verdict: bank -> roles' answers -> attacks -> one Report.
 
-Here are the two protocols and the record of a report. Nothing here knows a dataset folder, prints or draws.
+Here are the protocols and the record of a report. Nothing here knows a dataset folder, prints or draws.
 """

@@ -1,12 +1,12 @@
-"""Two ways to judge a fence by the same candidates: ``HELD_OUT``, which this project trusts, and ``PUBLISHED``.
+"""Ways to judge: ``HELD_OUT``, which this project trusts; ``STEADY``, the same for another fence; and ``PUBLISHED``.
 
-A protocol says which samples tune the interval, fit the attacks and are scored, and how the scores become numbers. The
-published one computes what the paper's code computes, and each of its departures from good practice is a switch of its
-own, so that what it is worth can be measured (see departures.py). Both search the interval by
-``tune_interval``, on other samples, so the published protocol keeps to our search where the published code
-differs: an interval that leaves no known member among the non-members, whose distance is not a number, is never taken;
-the grid has 21 points, where rounding gives the published code 21 or 22; phi and the scores are computed from logits
-in float64 and do not saturate; scenario 3 accepts the first candidate that keeps the label.
+A protocol says which fence is judged, which samples tune it, fit the attacks and are scored, and how the scores become
+numbers. The published one computes what the paper's code computes, and each of its departures from good practice is a
+switch of its own, so that what it is worth can be measured (see departures.py). All search intervals by
+``tune_interval``, on samples of their own, so the published protocol keeps to our search in this: an interval that
+leaves no known member among the non-members, whose distance is not a number, is never taken; the grid has 21 points,
+where rounding gives the published code 21 or 22; phi and the scores are computed from logits in float64 and do not
+saturate; scenario 3 accepts the first candidate that keeps the label.
 
 Two slips of the published code are repaired: its NN attack calls members 0, so that TPR and TNR change places; and an
 answer with p_y = 0, whose loss is infinite, gets the score of the most certain member, where here it gets the least.

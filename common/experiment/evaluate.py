@@ -138,7 +138,7 @@ def measure_departures(experiment: Experiment, settings: Settings, *, style: Tab
     return None if measured is None else departures_report.table(measured, style=style)
 
 
-def measure_measures(experiment: Experiment, settings: Settings) -> dict[str, UnderProtocol] | None:
+def worth_of_measures(experiment: Experiment, settings: Settings) -> dict[str, UnderProtocol] | None:
     """What each measure of a fence leaves of the attacks, by its name; None in all processes but the first."""
     require_inputs(experiment, settings.subject)
     models = load_models(experiment, settings)

@@ -77,12 +77,12 @@ def run_all(each: Sequence[Run]) -> str | None:
     return over_seeds.table(found, style="text")
 
 
-def measure_measures(each: Sequence[Run]) -> list[dict[str, UnderProtocol]] | None:
+def worth_of_measures(each: Sequence[Run]) -> list[dict[str, UnderProtocol]] | None:
     """What each measure of a fence leaves of the attacks, of every seed; None in all processes but the first."""
     found = []
     for run in each:
         _prepare(run)
-        found.append(evaluate.measure_measures(run.experiment, run.settings))
+        found.append(evaluate.worth_of_measures(run.experiment, run.settings))
     return [of_seed for of_seed in found if of_seed is not None] or None
 
 

@@ -14,6 +14,7 @@ Noise = Literal["per_image", "shared"]  # drawn for each image anew, or the same
 Selection = Literal["interval", "matched", "exact"]  # the paper's rule, or answers that follow one distribution
 Criterion = Literal["js", "ks"]  # what an interval makes least: the Jensen-Shannon or the Kolmogorov-Smirnov distance
 Work = Literal["lazy", "constant"]  # reconstructions are drawn until one is accepted, or always all
+TrainedOn = Literal["members", "reference", "both"]  # samples that the diffusion model learns from
 Answering = Literal["select", "average", "label"]  # one candidate answers, the mean of all, or the label alone
 TableStyle = Literal["text", "markdown"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
