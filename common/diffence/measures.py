@@ -1,7 +1,7 @@
 """What a fence can do against an attacker, each measure a switch, and the rule that they give for known samples.
 
 ``paper`` is the paper's procedure, ``published`` that of the authors' code, and ``steady`` what configs/diffence.yaml
-says: of what was measured, what leaves the strongest attacker least (docs/differences.md).
+says: of what was measured, what leaves the strongest attacker least (docs/results.md).
 """
 
 from typing import Annotated, Any
@@ -86,7 +86,7 @@ class DiffenceConfig(Strict):
             noise="per_image",
             selection="interval",
             criterion="js",
-            tolerance=0.0,
+            tolerance=self.steady.tolerance,  # no interval has one; changes of this fence may
             work="lazy",
             answer="select",
         )
