@@ -31,8 +31,16 @@ TINY: dict[str, dict[str, Any]] = {
         "vit": {"patch_size": 4, "layers": 2, "heads": 2, "hidden": 16, "mlp": 16},
     },
     "ddpm": {
-        "unet": {"ch": 32, "ch_mult": [1, 1], "attn": [1], "num_res_blocks": 1, "dropout": 0.1},
-        "training": {"total_steps": 6, "steps_per_round": 2, "batch_size": 4, "warmup_steps": 2, "sample_steps": 2},
+        "unet": {"ch": 32, "ch_mult": [1, 1], "attn": [1], "num_res_blocks": 1, "dropout": 0.1, "groups": 32},
+        "training": {
+            "total_steps": 6,
+            "steps_per_round": 2,
+            "batch_size": 4,
+            "warmup_steps": 2,
+            "sample_steps": 2,
+            "only_steps": None,
+            "cooldown": 0.0,
+        },
     },
     "diffence": {"num_candidates": 3, "group_size": 5, "steady": {"num_candidates": 2}},
     "evaluation": {

@@ -38,6 +38,7 @@ def write(config: DDPMConfig, *, image_size: int) -> str:
     values += [("num_res_blocks", unet.num_res_blocks), ("dropout", unet.dropout), ("T", schedule.T)]
     values += [("beta_1", schedule.beta_1), ("beta_T", schedule.beta_T), ("img_size", image_size)]
     values += [("mean_type", "epsilon"), ("var_type", "fixedlarge")]
+    values += [("groups", unet.groups)] if unet.groups != 32 else []  # a flag that the published code does not know
     return "".join(f"--{name}={value}\n" for name, value in values)
 
 

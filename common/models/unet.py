@@ -11,18 +11,24 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from common.runtime.config import Few, Fraction, NonNegative, Strict, Width
+from common.runtime.config import Few, Fraction, NonNegative, Strict, Width, later
 
-GROUPS = 32
 FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
 
 
 class UNetConfig(Strict):
-    ch: Annotated[Width, Field(multiple_of=GROUPS)]
+    ch: Annotated[Width, Field(multiple_of=2)]
     ch_mult: Annotated[list[Few], Field(min_length=1, max_length=10)]
     attn: list[NonNegative]  # levels with attention
     num_res_blocks: Few
     dropout: Fraction
+    groups: Few = later(32)  # of channels, normalised together; the published network has 32
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> "UNetConfig":
+        if self.ch % self.groups:
+            raise ValueError(f"ch ({self.ch}) must be a multiple of groups ({self.groups})")
+        return self
 
     @model_validator(mode="after")
     def _attention_levels_exist(self) -> "UNetConfig":
@@ -33,14 +39,13 @@ class UNetConfig(Strict):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Of 32 groups, [B, C, H, W]. On a CPU small bfloat16 images go through float32, where torch is faster."""
-
-    def __init__(self, ch: int) -> None:
-        super().__init__(GROUPS, ch)
+    """[B, C, H, W]. On a CPU small bfloat16 images go through float32, where torch is faster."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.is_cpu and x.dtype == torch.bfloat16 and x.shape[2:].numel() <= FEW_PIXELS:
-            return F.group_norm(x.float(), GROUPS, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+            return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(
+                x.dtype
+            )
         return super().forward(x)
 
 
@@ -106,9 +111,9 @@ def _shared_weights(weight: torch.Tensor, *, dim: int) -> tuple[torch.Tensor, to
 class Attention(nn.Module):
     """Self-attention over the pixels with one head, added to its input."""
 
-    def __init__(self, ch: int) -> None:
+    def __init__(self, ch: int, *, groups: int) -> None:
         super().__init__()
-        self.group_norm = GroupNorm(ch)
+        self.group_norm = GroupNorm(groups, ch)
         self.proj_q = nn.Conv2d(ch, ch, 1)
         self.proj_k = nn.Conv2d(ch, ch, 1)
         self.proj_v = nn.Conv2d(ch, ch, 1)
@@ -129,18 +134,20 @@ def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 class ResBlock(nn.Module):
-    def __init__(self, in_ch: int, out_ch: int, *, time_dim: int, dropout: float, attention: bool) -> None:
+    def __init__(self, in_ch: int, out_ch: int, *, time_dim: int, dropout: float, groups: int, attention: bool) -> None:
         super().__init__()
-        self.block1 = nn.Sequential(GroupNorm(in_ch), nn.SiLU(inplace=True), nn.Conv2d(in_ch, out_ch, 3, padding=1))
+        self.block1 = nn.Sequential(
+            GroupNorm(groups, in_ch), nn.SiLU(inplace=True), nn.Conv2d(in_ch, out_ch, 3, padding=1)
+        )
         self.temb_proj = nn.Sequential(nn.SiLU(), nn.Linear(time_dim, out_ch))
         self.block2 = nn.Sequential(
-            GroupNorm(out_ch),
+            GroupNorm(groups, out_ch),
             nn.SiLU(inplace=True),
             nn.Dropout(dropout),
             nn.Conv2d(out_ch, out_ch, 3, padding=1),
         )
         self.shortcut = nn.Conv2d(in_ch, out_ch, 1) if in_ch != out_ch else nn.Identity()
-        self.attn = Attention(out_ch) if attention else nn.Identity()
+        self.attn = Attention(out_ch, groups=groups) if attention else nn.Identity()
 
     def forward(self, x: torch.Tensor, temb: torch.Tensor) -> torch.Tensor:
         h = self.block1(x) + self.temb_proj(temb)[:, :, None, None]
@@ -156,7 +163,9 @@ class UNet(nn.Module):
         time_dim = 4 * ch
 
         def block(in_ch: int, out_ch: int, attention: bool) -> ResBlock:
-            return ResBlock(in_ch, out_ch, time_dim=time_dim, dropout=config.dropout, attention=attention)
+            return ResBlock(
+                in_ch, out_ch, time_dim=time_dim, dropout=config.dropout, groups=config.groups, attention=attention
+            )
 
         self.time_embedding = TimeEmbedding(num_steps, ch, time_dim)
         self.head = nn.Conv2d(channels, ch, 3, padding=1)
@@ -178,7 +187,9 @@ class UNet(nn.Module):
                 now = ch * mult
             if level != 0:
                 self.upblocks.append(UpSample(now))
-        self.tail = nn.Sequential(GroupNorm(now), nn.SiLU(inplace=True), nn.Conv2d(now, channels, 3, padding=1))
+        self.tail = nn.Sequential(
+            GroupNorm(config.groups, now), nn.SiLU(inplace=True), nn.Conv2d(now, channels, 3, padding=1)
+        )
         self._initialise()
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -63,6 +63,7 @@ def ddpm_configs(draw):
     return DDPMConfig(
         unet=UNetConfig(
             ch=32 * draw(st.integers(1, 8)),
+            groups=draw(st.sampled_from([32, 16, 8, 1])),
             ch_mult=ch_mult,
             attn=attn,
             num_res_blocks=draw(st.integers(1, 4)),

@@ -50,7 +50,7 @@ def group_normalised(x, num_groups):
     return ((groups - mean) / torch.sqrt(var + 1e-5)).reshape(x.shape)
 
 
-def slow_unet(weights, x, t):
+def slow_unet(weights, x, t, *, groups=32):
     """Noise [B, C, H, W] in noisy images [B, C, H, W] at time indices [B]."""
 
     def conv(at, x, **options):
@@ -64,7 +64,8 @@ def slow_unet(weights, x, t):
         return x / (1 + torch.exp(-x))
 
     def norm(at, x):
-        return group_normalised(x, 32) * weights[f"{at}.weight"][:, None, None] + weights[f"{at}.bias"][:, None, None]
+        normal = group_normalised(x, groups)
+        return normal * weights[f"{at}.weight"][:, None, None] + weights[f"{at}.bias"][:, None, None]
 
     def attend(at, x):
         q, k, v = (conv(f"{at}.proj_{part}", norm(f"{at}.group_norm", x)).flatten(2) for part in "qkv")  # [B, C, HW]

@@ -79,11 +79,12 @@ def test_the_time_table_is_sine_and_cosine_interleaved():
 SMALL = UNetConfig(ch=32, ch_mult=[1, 2, 2], attn=[1], num_res_blocks=2, dropout=0.5)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_it_computes_what_its_weights_say(channels):
-    net = fill(UNet(SMALL, channels=channels, num_steps=20).double()).eval()
+@pytest.mark.parametrize(("channels", "ch", "groups"), [(1, 32, 32), (3, 32, 32), (1, 16, 8)])
+def test_it_computes_what_its_weights_say(channels, ch, groups):
+    config = SMALL.model_copy(update={"ch": ch, "groups": groups})
+    net = fill(UNet(config, channels=channels, num_steps=20).double()).eval()
     x, t = 2 * images(3, channels, 8, 8).double() - 1, torch.tensor([0, 7, 19])
-    expected = slow_unet(net.state_dict(), x, t)
+    expected = slow_unet(net.state_dict(), x, t, groups=groups)
     assert expected.std() > 0.01
     torch.testing.assert_close(net(x, t), expected, rtol=0, atol=1e-10)
 
@@ -97,6 +98,14 @@ def test_a_new_network_says_almost_nothing_and_has_no_biases():
     assert quiet.abs().max().item() == pytest.approx(1e-5 * math.sqrt(6 / (9 * 32 + 9 * 32)), rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("ch", "groups", "word"), [(48, 32, "ch .48. must be a multiple of groups"), (15, 5, "multiple of 2")]
+)
+def test_channels_are_shared_evenly_by_the_groups(ch, groups, word):
+    with pytest.raises(ValueError, match=word):
+        UNetConfig(ch=ch, ch_mult=[1], attn=[], num_res_blocks=1, dropout=0.0, groups=groups)
+
+
 def test_the_time_table_is_not_trained():
     net = UNet(SMALL, channels=1, num_steps=20)
     assert not net.time_embedding.timembedding[0].weight.requires_grad
@@ -104,7 +113,7 @@ def test_the_time_table_is_not_trained():
 
 @pytest.mark.parametrize("size", [4, 16, 17])
 def test_norms_of_bf16_images_are_those_of_float32_to_rounding(size):
-    norm = fill(GroupNorm(64))
+    norm = fill(GroupNorm(32, 64))
     x = (3 * images(2, 64, size, size) + 1).bfloat16()
     exact = norm(x.float())
     rounded = norm.bfloat16()(x)
@@ -115,7 +124,7 @@ def test_norms_of_bf16_images_are_those_of_float32_to_rounding(size):
 @torch.no_grad()
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_attention_is_its_formula_to_rounding(precision):
-    draws, attention = torch.Generator().manual_seed(0), Attention(96)
+    draws, attention = torch.Generator().manual_seed(0), Attention(96, groups=32)
     for projection in (attention.proj_q, attention.proj_k, attention.proj_v):
         projection.weight.copy_(torch.randn(96, 96, 1, 1, generator=draws) / math.sqrt(96))
     attention.proj.weight.copy_(torch.eye(96)[:, :, None, None])  # so that it adds no rounding

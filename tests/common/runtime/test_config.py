@@ -134,7 +134,7 @@ def test_what_only_looks_like_a_number_is_refused_with_its_line(tmp_path, text):
 def test_mistakes_inside_a_section_are_named_with_the_section(tmp_path):
     text = (REPOSITORY / "cifar10" / "configs" / "ddpm.yaml").read_text()
     message = refusal(tmp_path, text.replace("ch: 128", "ch: 100").replace("beta_T", "beta_t"), DDPMConfig)
-    assert "  unet.ch: " in message and "  schedule.beta_T: missing" in message
+    assert "  unet: ch (100) must be a multiple of groups (32)" in message and "  schedule.beta_T: missing" in message
     assert "  schedule.beta_t: unknown key" in message
 
 
