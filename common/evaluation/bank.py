@@ -3,8 +3,9 @@
 Samples are kept in groups that are fixed by their place in a list. Processes share the groups out, and what is there of
 a group is read and not computed. Intervals, answers, attacks and statistics need no diffusion model.
 
-On disk a group is one float32 array [size, N + 1, K], the raw logits last and NaN where nothing was drawn, and after it
-a seal that ties it to its bank and its place there.
+On disk a group is one float32 array [size, capacity + 1, K], the raw logits last and NaN where nothing was drawn, and
+after it a seal that ties it to its bank and its place there. Fences that differ in N alone share a bank: each one's
+candidates are the first N.
 """
 
 import math
@@ -54,15 +55,21 @@ class _Group:
 class Bank:
     """The candidates of lists of samples behind one fence, in files of ``group_size`` samples.
 
-    folder:  named by everything that the logits depend on
-    device:  where the fence computes
+    folder:    named by everything that the logits depend on
+    capacity:  candidates that there is room for, at least the fence's own N
+    device:    where the fence computes
     """
 
     fence: Diffence
     folder: Path
     group_size: int
+    capacity: int
     num_classes: int
     device: torch.device
+
+    def __post_init__(self) -> None:
+        if self.capacity < self.fence.num_candidates:
+            raise ValueError(f"capacity {self.capacity}: the fence has {self.fence.num_candidates} candidates")
 
     def draw(self, parts: Sequence[Part], *, until: Rule | None, desc: str) -> Candidates:
         """The candidates of all parts, each sample's drawn until one is accepted (see ``Diffence.draw``)."""
@@ -93,26 +100,34 @@ class Bank:
     def _fill(self, group: _Group, until: Rule | None, bar: tqdm) -> Candidates:
         """What is wanted of a group, drawn as far as it is not there; what was drawn is written once."""
         stored = self._read(group)
-        known, images = stored[group.rows], to_float(group.images.to(self.device))
+        known, images = self._own(stored, group), to_float(group.images.to(self.device))
         found = self.fence.draw(images, until=until, known=known, tick=bar.update)
         if (found.drawn > known.drawn).any():
-            stored.logits[group.rows] = found.logits.float()
-            stored.drawn[group.rows] = found.drawn
+            places = [*range(known.count), self.capacity]
+            stored.logits[group.rows[:, None], places] = found.logits.float()
+            stored.drawn[group.rows] = found.drawn.maximum(stored.drawn[group.rows])
             storage.write_array(group.path, _encoded(stored))
         return found
 
     def _read_back(self, group: _Group, until: Rule | None) -> Candidates:
         """What another process wrote of a group. Raises UserError where that cannot be read."""
         images = to_float(group.images.to(self.device))
-        found = replace(self._read(group)[group.rows], rank=self.fence.ranks(images))
+        found = replace(self._own(self._read(group), group), rank=self.fence.ranks(images))
         if (found.drawn == NOTHING).any() or not settled(found, until).all():
             raise UserError(f"{group.path} cannot be read back as it was written: run the same command again")
         return found
 
+    def _own(self, stored: Candidates, group: _Group) -> Candidates:
+        """What the fence sees of what is wanted of a group: its first N candidates."""
+        wanted, count = stored[group.rows], self.fence.num_candidates
+        return Candidates(
+            torch.cat([wanted.logits[:, :count], wanted.logits[:, -1:]], dim=1), wanted.drawn.clamp(max=count)
+        )
+
     def _read(self, group: _Group) -> Candidates:
         """What a group's file holds; nothing where it is missing, or is not what was written in this place."""
-        shape = (group.size, self.fence.num_candidates + 1, self.num_classes)
-        nothing = blank(group.size, count=self.fence.num_candidates, num_classes=self.num_classes)
+        shape = (group.size, self.capacity + 1, self.num_classes)
+        nothing = blank(group.size, count=self.capacity, num_classes=self.num_classes)
         try:
             stored = storage.read_array(group.path, most=4 * math.prod(shape) + 1024)
             if stored.shape != shape or stored.dtype != np.float32 or not _is_drawn_in_order(stored):

@@ -33,7 +33,7 @@ from common.runtime.storage import FileRead
 from common.runtime.subject import Subject
 
 READS = ("data", "classifier", "diffence", "evaluation")  # YAML files
-BANK_FORMAT = 3  # raised when the same inputs come to give other logits, so that no older bank is taken for a new one
+BANK_FORMAT = 4  # raised when the same inputs come to give other logits, so that no older bank is taken for a new one
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,7 @@ def fenced_population(experiment: Experiment, settings: Settings, models: Models
 def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Fence, *, seed: int) -> Bank:
     """A bank of one fence, in a folder named by everything that its logits depend on."""
     subject, compute = settings.subject, experiment.compute["diffusion"]
+    capacity = max(fence.measures.num_candidates, settings.fence.most_candidates)
     key = {
         "format": BANK_FORMAT,
         "files": [file.sha256 for file in models.files],
@@ -207,6 +208,7 @@ def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Fen
         "classifier": experiment.classifier_config.model_dump()[subject.model],
         "defense": models.defended.settings,
         "fence": fence.reconstructs,
+        "capacity": capacity,
         "seed": seed,
         "device": compute.device.type,
         "precision": compute.precision,
@@ -217,6 +219,7 @@ def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Fen
         build_fence(models.defended.classifier, models.diffusion.denoiser, fence, key=seed),
         experiment.folder.banks / storage.digest(key),
         fence.group_size,
+        capacity,
         experiment.spec.num_classes,
         compute.device,
     )

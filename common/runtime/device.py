@@ -15,7 +15,7 @@ from common.runtime.errors import UserError
 from common.runtime.modes import Device, Precision
 
 PASS_PIXELS = 16 * 32 * 32  # enough for a CPU's full rate, and few idle where few images are asked about
-SMALLEST_PIXELS = 16 * 16  # smaller images are not given larger passes
+SMALLEST_PIXELS = 8 * 8  # smaller images are not given larger passes
 BYTES_PER_PIXEL = 64 * 1024  # of GPU memory that a pass of the 35.9 M parameter UNet is assumed to take
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 

@@ -154,7 +154,7 @@ def _peak_of_bank(count: int) -> int:
     denoiser = Denoiser(lambda x, index: torch.zeros_like(x), models.ALPHA_BAR)
     with tempfile.TemporaryDirectory() as temporary:
         fenced = Diffence(lambda x: x.flatten(1)[:, :10], denoiser, num_candidates=N)
-        bank = Bank(fenced, Path(temporary), group_size=50, num_classes=10, device=torch.device("cpu"))
+        bank = Bank(fenced, Path(temporary), group_size=50, capacity=N, num_classes=10, device=torch.device("cpu"))
         bank.draw([Part("members", count, np.arange(count), pixels)], until=None, desc="")
     # not getrusage's: that begins with the peak of the process which started this one
     status = Path("/proc/self/status").read_text()

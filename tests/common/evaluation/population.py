@@ -41,7 +41,7 @@ class Shifting(torch.nn.Module):
         return (x + 0.1 * noise).clamp(0, 1)
 
 
-def bank(folder, *, group_size=8, num_candidates=N, seed=0):
+def bank(folder, *, group_size=8, num_candidates=N, capacity=None, seed=0):
     fence = Diffence(
         lambda x: 9 * x.flatten(1)[:, :K] - 4,
         Shifting(),
@@ -50,7 +50,7 @@ def bank(folder, *, group_size=8, num_candidates=N, seed=0):
         batch_size=1,
         key=seed,
     )
-    return Bank(fence, folder, group_size, K, torch.device("cpu"))
+    return Bank(fence, folder, group_size, capacity or num_candidates, K, torch.device("cpu"))
 
 
 def fenced(folder, *, group_size=8, many=4 * N):

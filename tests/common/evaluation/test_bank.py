@@ -57,6 +57,27 @@ def test_nothing_is_purified_twice_by_overlapping_roles_or_a_wider_interval(stor
     assert denoiser.asked == 45 * N
 
 
+@pytest.mark.parametrize("fewer_first", [True, False])
+def test_fences_that_differ_in_n_alone_share_a_bank(tmp_path, fewer_first):
+    wanted = role(slice(3, 33), slice(2, 28))
+    few, many = (bank(tmp_path / "shared", num_candidates=count, capacity=N) for count in (2, N))
+    draws = {id(few): None, id(many): Interval(0.2, 1.5)}
+    order = [few, many] if fewer_first else [many, few]
+    found = {id(store): draw(store, wanted, until=draws[id(store)]) for store in order}
+    for store, count in ((few, 2), (many, N)):
+        alone = bank(tmp_path / f"alone {count}", num_candidates=count)
+        expected, interval = draw(alone, wanted, until=draws[id(store)]), Interval(0.2, 1.5)
+        assert torch.equal(answer(found[id(store)], interval).logits, answer(expected, interval).logits)
+    asked = [store.fence.denoiser.asked for store in order]
+    drawn = draw(many, wanted, until=draws[id(many)]).drawn
+    assert sum(asked) == drawn.clamp(min=2).sum()  # nothing twice
+
+
+def test_a_bank_has_room_for_the_candidates_of_its_fence(tmp_path):
+    with pytest.raises(ValueError, match="capacity 2: the fence has 3 candidates"):
+        bank(tmp_path, num_candidates=3, capacity=2)
+
+
 def test_lazy_banks_hold_what_answers_as_full_ones(store, tmp_path):
     wanted, interval = role(slice(3, 33), slice(2, 28)), Interval(0.2, 1.5)
     lazy = draw(store, wanted, until=interval)

@@ -35,7 +35,7 @@ def fenced(tmp_path):
             name = f"{fence.reconstructs}{seed}"
             model = build_fence(lambda x: 9 * x.flatten(1)[:, :K] - 4, Shifting(), fence, key=seed)
             model.batch_size = 1
-            return Bank(model, tmp_path / f"{abs(hash(name))}", 8, K, torch.device("cpu"))
+            return Bank(model, tmp_path / f"{abs(hash(name))}", 8, 16, K, torch.device("cpu"))
 
         made[str(fence)] = fence
         return FencedPopulation(POPULATION, bank(fence, 0), bank(fence.with_measures(num_candidates=16), 1))

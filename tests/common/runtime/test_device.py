@@ -52,7 +52,7 @@ def test_passes_on_the_cpu_have_one_size_and_smaller_images_larger_passes():
     cpu = torch.device("cpu")
     sizes = [device.pass_size(cpu, pixels=pixels) for pixels in (8 * 8, 16 * 16, 32 * 32, 64 * 64, 500 * 500)]
     assert all(size.least == size.most >= 1 for size in sizes)
-    assert [size.least for size in sizes] == [64, 64, 16, 4, 1]
+    assert [size.least for size in sizes] == [256, 64, 16, 4, 1]
 
 
 @pytest.mark.parametrize(
