@@ -1,9 +1,11 @@
-"""Train a dataset's diffusion model, and show what it does."""
+"""Train a dataset's diffusion model, and show what it does and what it remembers."""
 
 import numpy as np
 import torch
 
 from common.diffusion import training
+from common.diffusion.denoiser import Denoiser
+from common.diffusion.memory import reconstruction_errors
 from common.experiment.experiment import Experiment
 from common.experiment.fence import load_diffusion_model, require_step
 from common.experiment.plan import Item, of_job
@@ -11,9 +13,12 @@ from common.formats import flags
 from common.reports import pictures
 from common.runtime import distributed, ownership, storage
 from common.runtime.images import to_float
+from common.statistics import roc
+from common.statistics.bootstrap import Bootstrap, interval95
 from common.training.jobs import Job, is_done
 
 READS = ("data", "ddpm", "diffence")  # YAML files
+ASKED, DRAWS = 500, 8  # members, and as many others, whose loss is looked at, with so many noises each
 
 
 def job(experiment: Experiment) -> Job:
@@ -51,7 +56,9 @@ def _train(experiment: Experiment) -> None:
         training.train(to_do, images, settings, seed=experiment.seed, compute=experiment.compute["diffusion"])
     if distributed.is_first():
         storage.write_text(folder.ddpm_flags, flags_text)
-        _show(experiment, members[:12], step=experiment.fence_config.step)
+        denoiser = load_diffusion_model(experiment).denoiser
+        _show(experiment, denoiser, members[:12], step=experiment.fence_config.step)
+        print(_what_it_remembers(experiment, denoiser, step=experiment.fence_config.step))
 
 
 def _trained_on(experiment: Experiment) -> np.ndarray:
@@ -61,10 +68,25 @@ def _trained_on(experiment: Experiment) -> np.ndarray:
     return np.concatenate([parts["members"], parts["reference"]]) if on == "both" else parts[on]
 
 
-def _show(experiment: Experiment, members: torch.Tensor, *, step: int) -> None:
+def _what_it_remembers(experiment: Experiment, denoiser: Denoiser, *, step: int) -> str:
+    """How well its loss tells the classifier's members from the test set, on the role of the final test."""
+    role = experiment.partition.roles(ASKED)["final_test"]
+    parts = [experiment.training_part(role.members).images, experiment.test_part(role.non_members).images]
+    images, member = (
+        to_float(torch.cat(parts)),
+        np.arange(len(role.members) + len(role.non_members)) < len(role.members),
+    )
+    scores = -reconstruction_errors(denoiser, images, step=step, draws=DRAWS, seed=experiment.seed).numpy()
+    low, high = interval95(Bootstrap.draw(member, resamples=1000, seed=experiment.seed).aucs(scores, member))
+    return (
+        f"Its own loss at step {step} tells members from others with AUC {roc.auc(scores, member):.3f} "
+        f"[{low:.3f}, {high:.3f}]: who has the diffusion model can ask for it, who asks the fence cannot."
+    )
+
+
+def _show(experiment: Experiment, denoiser: Denoiser, members: torch.Tensor, *, step: int) -> None:
     """Pictures of images before noising, noised and denoised, and of samples where the model can make any."""
     recipe, folder = experiment.ddpm_config.training, experiment.folder
-    denoiser = load_diffusion_model(experiment).denoiser
     rows = training.show_purified(denoiser, to_float(members), step=step, seed=experiment.seed)
     figures = {"purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}")}
     if recipe.only_steps is None:
