@@ -27,6 +27,7 @@ from common.runtime.modes import (
 )
 
 MOST_CANDIDATES = 10_000
+SURE = 3.0  # phi of a top probability of 0.95
 
 Count = Annotated[int, Field(gt=0, le=MOST_CANDIDATES)]
 
@@ -59,10 +60,8 @@ class Fence(Strict):
 
     @property
     def reconstructs(self) -> dict[str, Any]:
-        """All settings that its candidates depend on."""
-        shared = {"noise": "shared"} if self.measures.noise == "shared" else {}
-        settings = self.model_dump(include={"step", "noising", "group_size"})
-        return {"num_candidates": self.measures.num_candidates, **settings, **shared}
+        """All settings that its candidates depend on, but for their number."""
+        return {**self.model_dump(include={"step", "noising", "group_size"}), "noise": self.measures.noise}
 
     def with_measures(self, **changes: Any) -> "Fence":
         return self.model_copy(update={"measures": self.measures.model_copy(update=changes)})
@@ -78,6 +77,11 @@ class DiffenceConfig(Strict):
     group_size: Batch  # samples purified and saved together
     fence: FenceName  # what fence() serves
     steady: Measures
+
+    @property
+    def most_candidates(self) -> int:
+        """That any of the fences draws."""
+        return max(self.num_candidates, self.steady.num_candidates)
 
     def of(self, name: FenceName) -> Fence:
         """One of the fences."""
@@ -111,7 +115,7 @@ def tune(members: Candidates, non_members: Candidates, fence: Fence, *, publishe
     if measures.answer == "average":
         return Averaging()
     if measures.answer == "label":
-        return LabelAlone(float(non_members.phi[non_members.keeps].median()))
+        return label_alone(members, non_members, scenario=fence.scenario)
     if measures.selection == "interval":
         return tune_interval(
             members,
@@ -122,6 +126,12 @@ def tune(members: Candidates, non_members: Candidates, fence: Fence, *, publishe
         )
     exact = measures.selection == "exact"
     return match(members, non_members, scenario=fence.scenario, tolerance=measures.tolerance, exact=exact)
+
+
+def label_alone(members: Candidates, non_members: Candidates, *, scenario: Scenario) -> LabelAlone:
+    """The median phi of the known non-members' candidates, in scenario 2 of the members'; in scenario 3 ``SURE``."""
+    known = members if scenario == "members_only" else non_members
+    return LabelAlone(SURE if scenario == "neither" else float(known.phi[known.keeps].median()))
 
 
 def match(

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from common.diffence import EVERYWHERE, Averaging, Candidates, Matching, answer, match, phi
 from common.diffence.matching import moved_to
+from common.diffence.measures import label_alone
 from common.diffence.noise import ranks
 from common.runtime import rng
 from tests.common.diffence.slow import confident, known_samples, whole
@@ -130,3 +131,15 @@ def test_the_average_is_that_of_the_probabilities():
     assert (found.logits.argmax(dim=1) != logits[:, -1].argmax(dim=1)).any()  # it may change the label
     with pytest.raises(ValueError, match="not drawn"):
         answer(Candidates(logits, torch.full((6,), 2)), Averaging())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "expected"), [("members_and_non_members", 2.0), ("members_only", 6.0), ("neither", 3.0)]
+)
+def test_a_label_is_given_with_what_the_defender_knows(scenario, expected):
+    members, non_members = ranked([[5.0, 6.0, 7.0]], 0.5), ranked([[1.0, 2.0, 9.0]], 0.5)
+    rule = label_alone(members, non_members, scenario=scenario)
+    asked = ranked([[8.0, -1.0, 4.0], [0.1, 0.2, 0.3]], 0.5, 0.5)
+    found = answer(asked, rule)
+    assert phi(found.logits).tolist() == pytest.approx([expected, expected])
+    assert torch.equal(found.logits.argmax(dim=1), asked.logits[:, -1].argmax(dim=1))
