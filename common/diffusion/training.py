@@ -37,9 +37,7 @@ class DDPMTraining(Strict):
     sample_steps: Positive  # DDIM steps of the picture of samples
     only_steps: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = later(None)  # first, last; or all
     cooldown: Fraction = later(0.0)  # last share of the training, in which the learning rate falls to 0
-    trained_on: TrainedOn = later(
-        "members"
-    )  # of the classifier, as in the paper; reference: others of the training set
+    trained_on: TrainedOn = later("members")  # the classifier's, as in the paper; reference: others of the training set
 
     @model_validator(mode="after")
     def _whole_rounds(self) -> "DDPMTraining":

@@ -5,7 +5,7 @@ import torch
 
 from common.diffusion import training
 from common.diffusion.denoiser import Denoiser
-from common.diffusion.memory import reconstruction_errors
+from common.diffusion.memorization import reconstruction_errors
 from common.experiment.experiment import Experiment
 from common.experiment.fence import load_diffusion_model, require_step
 from common.experiment.plan import Item, of_job

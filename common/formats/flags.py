@@ -7,7 +7,7 @@ from typing import Any
 
 from common.diffusion.schedule import ScheduleConfig
 from common.diffusion.training import DDPMConfig
-from common.models.unet import UNetConfig
+from common.models.unet import PUBLISHED_GROUPS, UNetConfig
 from common.runtime import storage
 from common.runtime.config import Positive, Strict, parse
 from common.runtime.errors import UserError
@@ -38,7 +38,9 @@ def write(config: DDPMConfig, *, image_size: int) -> str:
     values += [("num_res_blocks", unet.num_res_blocks), ("dropout", unet.dropout), ("T", schedule.T)]
     values += [("beta_1", schedule.beta_1), ("beta_T", schedule.beta_T), ("img_size", image_size)]
     values += [("mean_type", "epsilon"), ("var_type", "fixedlarge")]
-    values += [("groups", unet.groups)] if unet.groups != 32 else []  # a flag that the published code does not know
+    values += (
+        [("groups", unet.groups)] if unet.groups != PUBLISHED_GROUPS else []
+    )  # a flag that the published code does not know
     return "".join(f"--{name}={value}\n" for name, value in values)
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from common.runtime.config import Few, Fraction, NonNegative, Strict, Width, later
 
+PUBLISHED_GROUPS = 32
 FEW_PIXELS = 16 * 16  # H * W of what counts as a small image
 
 
@@ -22,7 +23,7 @@ class UNetConfig(Strict):
     attn: list[NonNegative]  # levels with attention
     num_res_blocks: Few
     dropout: Fraction
-    groups: Few = later(32)  # of channels, normalised together; the published network has 32
+    groups: Few = later(PUBLISHED_GROUPS)  # of channels, normalised together
 
     @model_validator(mode="after")
     def _whole_groups(self) -> "UNetConfig":

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from common.diffusion.denoiser import Denoiser
-from common.diffusion.memory import reconstruction_errors
+from common.diffusion.memorization import reconstruction_errors
 from tests.common.diffusion.test_denoiser import ALPHA_BAR, MU, S, exact_denoiser
 from tests.common.formula import images
 
