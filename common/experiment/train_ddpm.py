@@ -69,13 +69,11 @@ def _trained_on(experiment: Experiment) -> np.ndarray:
 
 
 def _what_it_remembers(experiment: Experiment, denoiser: Denoiser, *, step: int) -> str:
-    """How well its loss tells the classifier's members from the test set, on the role of the final test."""
+    """How well its loss tells the classifier's members from others, in the final test's role, as one line."""
     role = experiment.partition.roles(ASKED)["final_test"]
     parts = [experiment.training_part(role.members).images, experiment.test_part(role.non_members).images]
-    images, member = (
-        to_float(torch.cat(parts)),
-        np.arange(len(role.members) + len(role.non_members)) < len(role.members),
-    )
+    images = to_float(torch.cat(parts))
+    member = np.arange(len(images)) < len(role.members)
     scores = -reconstruction_errors(denoiser, images, step=step, draws=DRAWS, seed=experiment.seed).numpy()
     low, high = interval95(Bootstrap.draw(member, resamples=1000, seed=experiment.seed).aucs(scores, member))
     return (
