@@ -35,6 +35,7 @@ PARENT = """
     from common.runtime.errors import Stopped
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and then no child is told of it
     with open("log", "wb") as log:
         try:
             status = children.run([sys.executable, "-c", {child!r}], cwd=Path.cwd(), env={{}}, log=log)
