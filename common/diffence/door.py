@@ -1,6 +1,6 @@
 """What enters the fence: images, and a classifier's answers. Both are taken as they should be, or refused by name."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -11,8 +11,33 @@ from common.runtime.errors import UserError
 Answers = Literal["logits", "probabilities"]
 
 
+KEY_BYTES = 16  # at least, of a secret key
+MOST_CANDIDATES = 10_000
+
+
 class Refused(UserError):
     """Images or answers that the fence does not take; a ValueError."""
+
+
+def check_modes(**modes: tuple[Any, Any]) -> None:
+    """Raise ValueError naming the mode that is none of its kind, each being (value, Literal of the allowed ones)."""
+    for name, (mode, kind) in modes.items():
+        if mode not in get_args(kind):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {mode!r}")
+
+
+def check_numbers(*, step: Any, num_candidates: Any, batch_size: int | None, key: Any) -> None:
+    """Raise ValueError naming the number of a fence that is none."""
+    for name, value in (("step", step), ("num_candidates", num_candidates)):
+        if type(value) is not int:
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+    if not (0 <= key < 2**63 if type(key) is int else type(key) is bytes and len(key) >= KEY_BYTES):
+        raise ValueError(f"key must be a seed, 0 … 2^63 - 1, or at least {KEY_BYTES} secret bytes")
+    if not 1 <= num_candidates <= MOST_CANDIDATES or (batch_size is not None and batch_size < 1):
+        raise ValueError(
+            f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive, and the first "
+            f"at most {MOST_CANDIDATES}"
+        )
 
 
 def images_in(x: Any, *, classifier: Any, shape: tuple[int, ...] | None) -> torch.Tensor:

@@ -1,15 +1,14 @@
 """The fence: an nn.Module round any classifier of images in [0, 1]."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import get_args
 
 import torch
 from torch import nn
 
 from common.diffence.candidates import NOTHING, blank, complete
-from common.diffence.door import Answers, images_in, logits_of, type_of
-from common.diffence.measures import MOST_CANDIDATES
+from common.diffence.door import Answers, check_modes, check_numbers, images_in, logits_of, type_of
 from common.diffence.noise import candidate_noise, ranks
 from common.diffence.rule import EVERYWHERE, Candidates, Interval, Rule, answer, check_rule
 from common.diffusion.denoiser import Denoiser
@@ -18,7 +17,7 @@ from common.runtime import rng
 from common.runtime.device import PassSize, move, pass_size, query_size
 from common.runtime.modes import Noise, Noising, Work
 
-KEY_BYTES = 16  # at least, of a secret key
+TOGETHER = 16  # passes that are classified by one call, where the classifier can do that
 
 
 class Diffence(nn.Module):
@@ -65,28 +64,11 @@ class Diffence(nn.Module):
     ) -> None:
         super().__init__()
         check_rule(rule)
-        modes = {
-            "noising": (noising, Noising),
-            "noise": (noise, Noise),
-            "work": (work, Work),
-            "answers": (answers, Answers),
-        }
-        for name, (mode, kind) in modes.items():
-            if mode not in get_args(kind):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {mode!r}")
-        for name, value in (("step", step), ("num_candidates", num_candidates)):
-            if type(value) is not int:
-                raise ValueError(f"{name} must be a whole number, not {value!r}")
-        if not (0 <= key < 2**63 if type(key) is int else type(key) is bytes and len(key) >= KEY_BYTES):
-            raise ValueError(f"key must be a seed, 0 … 2^63 - 1, or at least {KEY_BYTES} secret bytes")
+        check_modes(noising=(noising, Noising), noise=(noise, Noise), work=(work, Work), answers=(answers, Answers))
+        check_numbers(step=step, num_candidates=num_candidates, batch_size=batch_size, key=key)
         first, last = fence_steps(denoiser.num_steps, noising, only=denoiser.only_steps)
         if not first <= step <= last:
             raise ValueError(f"step must be {first} … {last}, the diffusion model's steps, not {step}")
-        if not 1 <= num_candidates <= MOST_CANDIDATES or (batch_size is not None and batch_size < 1):
-            raise ValueError(
-                f"num_candidates ({num_candidates}) and batch_size ({batch_size}) must be positive, and the first "
-                f"at most {MOST_CANDIDATES}"
-            )
         self.classifier = classifier
         self.denoiser = denoiser
         self.rule: Rule = Interval(*rule) if isinstance(rule, tuple) else rule
@@ -138,6 +120,37 @@ class Diffence(nn.Module):
         """
         return self._draw(x, pass_size, until=until, known=known, tick=tick)
 
+    @torch.no_grad()
+    def reconstructions(self, x: torch.Tensor, *, tick: Callable[[int], object] = lambda count: None) -> torch.Tensor:
+        """All N reconstructions of images [B, C, H, W] in [0, 1], on the CPU: [B, N, C, H, W] in [0, 1].
+
+        They do not depend on the classifier, so one set serves several (see ``classified``).
+
+        tick:  called with the number of images whose reconstructions have just been finished
+        """
+        x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
+        self.eval()
+        size, on_grid, keys = self._size(x, pass_size), _on_grid(x), [rng.sample_key(image) for image in x]
+        draws, found, finished = list(itertools.product(range(len(x)), range(self.num_candidates))), [], 0
+        for start in range(0, len(draws), size.most):
+            rows, places = zip(*draws[start : start + size.most], strict=True)
+            found.append(self._purify(on_grid, keys, rows, places, size)[: len(rows)].cpu())
+            done = (start + len(rows)) // self.num_candidates
+            tick(done - finished)
+            finished = done
+        return torch.cat(found).unflatten(0, (len(x), self.num_candidates))
+
+    @torch.no_grad()
+    def classified(self, x: torch.Tensor, reconstructions: torch.Tensor) -> Candidates:
+        """The candidates of images [B, C, H, W] whose reconstructions [B, N, C, H, W] are known, on the CPU."""
+        x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
+        self.eval()
+        size = self._size(x, pass_size)
+        logits = self._in_passes(reconstructions.flatten(0, 1), size, x.device)
+        raw = self._with_raw(x, None, size).logits[:, -1:]
+        candidates = torch.cat([logits.unflatten(0, reconstructions.shape[:2]), raw], dim=1)
+        return Candidates(candidates, torch.full((len(x),), reconstructions.shape[1]), self.ranks(x))
+
     def ranks(self, x: torch.Tensor) -> torch.Tensor:
         """By which a rule may choose what it wants of images [B, C, H, W] in [0, 1]: float64 [B]; see matching.py."""
         keys = [rng.sample_key(image) for image in x]
@@ -156,6 +169,8 @@ class Diffence(nn.Module):
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
         size = self._size(x, size_on)
+        if until is None and size.least == size.most and (known is None or (known.drawn == NOTHING).all()):
+            return self.classified(x, self.reconstructions(x, tick=tick))
         keys, on_grid = [rng.sample_key(image) for image in x], _on_grid(x)
         return complete(
             replace(self._with_raw(x, known, size), rank=self.ranks(x)),
@@ -175,8 +190,7 @@ class Diffence(nn.Module):
         new = torch.ones(len(x), dtype=torch.bool) if known is None else known.drawn == NOTHING
         if known is not None and not new.any():
             return known
-        parts = x[new.to(x.device)].split(size.most)
-        raw = torch.cat([self._classify(part[size.padded(len(part))])[: len(part)] for part in parts])
+        raw = self._in_passes(x[new.to(x.device)], size, x.device)
         if known is None:
             known = blank(len(x), count=self.num_candidates, num_classes=raw.shape[1])
         logits = known.logits.to(raw.dtype, copy=True)
@@ -187,19 +201,38 @@ class Diffence(nn.Module):
         self, x: torch.Tensor, keys: list[bytes], rows: list[int], places: list[int], size: PassSize
     ) -> torch.Tensor:
         """One pass: logits [n, K] of candidate ``places[i]`` of image ``rows[i]``."""
+        return self._classify(self._purify(x, keys, rows, places, size))[: len(rows)]
+
+    def _purify(
+        self, x: torch.Tensor, keys: Sequence[bytes], rows: Sequence[int], places: Sequence[int], size: PassSize
+    ) -> torch.Tensor:
+        """One pass, filled up: the reconstructions themselves."""
         draws = [(keys[row], place) for row, place in zip(rows, places, strict=True)]
         noise = candidate_noise(draws, x.shape[1:], seed=self.key, noise=self.noise)[size.padded(len(rows))]
         images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
         noise = move(noise.to(x.dtype), x.device)
-        purified = self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
-        return self._classify(purified)[: len(rows)]
+        return self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
 
-    def _classify(self, images: torch.Tensor) -> torch.Tensor:
+    def _in_passes(self, images: torch.Tensor, size: PassSize, device: torch.device) -> torch.Tensor:
+        """Logits [n, K] of images [n, C, H, W], in full passes."""
+        passes = [part[size.padded(len(part))] for part in images.split(size.most)]
+        groups = (passes[start : start + TOGETHER] for start in range(0, len(passes), TOGETHER))
+        return torch.cat([self._classify(*(move(part, device) for part in group)) for group in groups])[: len(images)]
+
+    def _classify(self, *passes: torch.Tensor) -> torch.Tensor:
+        """Logits of images in one pass or several, those of each pass with the bits that they have alone."""
         own = type_of(self.classifier)
-        answer = self.classifier(images if own is None else images.to(own))
-        logits = logits_of(answer, count=len(images), answers=self.answers, first=not self._has_answered)
-        self._has_answered = True
-        return logits
+        given = [part if own is None else part.to(own) for part in passes]
+        counts = [len(part) for part in given]
+        if len(given) > 1 and hasattr(self.classifier, "of_passes"):  # one call for several passes is faster
+            answers, counts = [self.classifier.of_passes(given)], [sum(counts)]
+        else:
+            answers = [self.classifier(part) for part in given]
+        logits = []
+        for given_back, count in zip(answers, counts, strict=True):
+            logits.append(logits_of(given_back, count=count, answers=self.answers, first=not self._has_answered))
+            self._has_answered = True
+        return torch.cat(logits)
 
 
 def _on_grid(x: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from common.diffence.averaging import Averaging
+from common.diffence.door import MOST_CANDIDATES
 from common.diffence.intervals import tune_interval
 from common.diffence.labels import LabelAlone
 from common.diffence.matching import Matching
@@ -26,7 +27,6 @@ from common.runtime.modes import (
     Work,
 )
 
-MOST_CANDIDATES = 10_000
 SURE = 3.0  # phi of a top probability of 0.95
 
 Count = Annotated[int, Field(gt=0, le=MOST_CANDIDATES)]

@@ -17,6 +17,8 @@ from common.evaluation.queries import changed
 from common.runtime import distributed, progress, rng
 from common.runtime.images import to_float
 
+TOGETHER = 8  # changes of all images whose labels are asked for at once
+
 
 def ask(
     fenced: FencedPopulation, role: Role, rule: Rule, needs: Needs, config: BoundaryConfig, *, desc: str
@@ -88,16 +90,23 @@ def _labels_kept(
     """
     fence, device, images = fenced.bank.fence, fenced.bank.device, fenced.population.images(role)
 
-    def labels(kind: LabelKind | QueryKind, number: int) -> torch.Tensor:
+    def labels(asked: Sequence[tuple[LabelKind | QueryKind, int]]) -> torch.Tensor:
+        """Of each change in turn: int64 [len(asked), n]."""
         if rule.keeps_labels:
-            return fence.raw(to_float(changed(images, kind, number, seed=fence.key).to(device))).argmax(dim=1)
-        parts = fenced.population.parts(role) if kind == "image" else _parts(fenced, role, kind, [number])
-        return answer(fenced.bank.draw(parts, until=rule, desc=f"{desc}, {kind} {number}"), rule).logits.argmax(dim=1)
+            x = torch.cat([changed(images, kind, number, seed=fence.key) for kind, number in asked])
+            return fence.raw(to_float(x.to(device))).argmax(dim=1).unflatten(0, (len(asked), -1))
+        found = []
+        for kind, number in asked:
+            parts = fenced.population.parts(role) if kind == "image" else _parts(fenced, role, kind, [number])
+            drawn = fenced.bank.draw(parts, until=rule, desc=f"{desc}, {kind} {number}")
+            found.append(answer(drawn, rule).logits.argmax(dim=1))
+        return torch.stack(found)
 
-    kept = torch.zeros(len(images), len(kinds), dtype=torch.bool)
-    own = labels("image", 0)
+    kept = torch.zeros(len(kinds), len(images), dtype=torch.bool)
+    own = labels([("image", 0)])
     with progress.bar(total=len(kinds), unit="query", desc=desc, shown=bool(kinds) and rule.keeps_labels) as bar:
-        for place, (kind, number) in enumerate(kinds):
-            kept[:, place] = labels(kind, number) == own
-            bar.update()
-    return kept.numpy()
+        for start in range(0, len(kinds), TOGETHER):
+            rows = slice(start, start + TOGETHER)
+            kept[rows] = labels(kinds[rows]) == own
+            bar.update(len(kinds[rows]))
+    return kept.T.numpy()

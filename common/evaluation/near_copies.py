@@ -15,6 +15,8 @@ from common.evaluation.answers import Asked
 from common.runtime import rng
 from common.runtime.modes import Work
 
+AT_ONCE = 64  # samples, whose copies are judged together
+
 
 def simulated(
     pool: Candidates, rule: Rule, keys: Sequence[bytes], *, count: int, group: int, seed: rng.Part, work: Work
@@ -26,12 +28,21 @@ def simulated(
 
     work:  of the fence
     """
-    asked, raw = [], torch.tensor([pool.count])
-    for own, phi, key in zip(pool.logits, pool.phi, keys, strict=True):
-        generator = rng.torch_generator(seed, "near copies", key)
-        order = torch.rand(count, pool.count, generator=generator).argsort(dim=1)
-        drawn = torch.cat([order[:, :group], raw.expand(count, 1)], dim=1)  # the raw candidate last
-        ranks = torch.rand(count, dtype=torch.float64, generator=generator)
-        copies = Candidates(own[drawn], torch.full((count,), group), ranks).judged(phi[drawn])
-        asked.append(Asked.of(copies, rule, work=work))
-    return Asked(*(torch.stack(parts) for parts in zip(*asked, strict=True)))
+    parts = []
+    for start in range(0, len(pool), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        named = [_drawn(pool.count, key, count=count, group=group, seed=seed) for key in keys[rows]]
+        drawn, ranks = (torch.stack(each) for each in zip(*named, strict=True))
+        of_sample = torch.arange(len(drawn))[:, None, None]
+        logits, phi = (whole[rows][of_sample, drawn].flatten(0, 1) for whole in (pool.logits, pool.phi))
+        copies = Candidates(logits, torch.full((len(logits),), group), ranks.flatten()).judged(phi)
+        parts.append(Asked.of(copies, rule, work=work))
+    return Asked(*(torch.cat(each).unflatten(0, (-1, count)) for each in zip(*parts, strict=True)))
+
+
+def _drawn(candidates: int, key: bytes, *, count: int, group: int, seed: rng.Part) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which candidates each copy of a sample has, int64 [count, group + 1], the raw one last, and its rank [count]."""
+    generator = rng.torch_generator(seed, "near copies", key)
+    order = torch.rand(count, candidates, generator=generator).argsort(dim=1)
+    drawn = torch.cat([order[:, :group], torch.full((count, 1), candidates)], dim=1)
+    return drawn, torch.rand(count, dtype=torch.float64, generator=generator)

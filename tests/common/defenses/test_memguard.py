@@ -375,3 +375,10 @@ def test_the_guess_learns(task):
 def test_the_weights_of_the_distortion_must_grow():
     with pytest.raises(ValueError, match="must not exceed"):
         config(c3_first=1.0, c3_last=0.1)
+
+
+def test_answers_to_several_passes_are_those_of_each(output):
+    """To the bit, whatever the number of passes and their sizes."""
+    x = images(11, 1, 8, 8)
+    passes = [x[:4], x[4:8], x[8:]]
+    assert torch.equal(output.of_passes(passes), torch.cat([output(part) for part in passes]))

@@ -378,3 +378,15 @@ def test_a_fence_takes_only_steps_that_its_diffusion_model_has_learnt(classifier
     for step, noising in ((59, "ddpm"), (62, "ddpm"), (61, "published")):
         with pytest.raises(ValueError, match="the diffusion model's steps"):
             Diffence(classifier, narrow, step=step, noising=noising)
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize("noise", ["per_image", "shared"])
+def test_reconstructions_that_are_known_give_the_candidates_they_give_otherwise(fence, batch_size, noise):
+    """To the bit, since passes have one size: so one set of reconstructions serves several classifiers."""
+    fenced, ticks = fence(batch_size=batch_size, noise=noise), []
+    known = fenced.reconstructions(X, tick=ticks.append)
+    assert known.shape == (7, 5, 1, 8, 8) and known.min() >= 0 and known.max() <= 1 and sum(ticks) == 7
+    found, expected = fenced.classified(X, known), fenced.candidates(X)
+    assert torch.equal(found.logits, expected.logits) and torch.equal(found.rank, expected.rank)
+    assert torch.equal(found.drawn, expected.drawn)
