@@ -55,15 +55,16 @@ def tnr_at_fnr(scores: np.ndarray, member: np.ndarray, fnr: float, *, strict: bo
 
 
 def point_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float, *, strict: bool = False) -> Point:
-    """The counts behind ``tpr_at_fpr``; of thresholds with equally many members the strictest."""
+    """The counts behind ``tpr_at_fpr``."""
+    return point_at(scores, member, threshold_at_fpr(scores, member, fpr, strict=strict))
+
+
+def threshold_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float, *, strict: bool = False) -> float:
+    """The threshold behind ``tpr_at_fpr``, of those with equally many members the strictest; infinity calls nobody."""
     check(scores, member)
-    members, others = int(member.sum()), int((~member).sum())
-    fprs, tprs, _ = roc_curve(member, scores, drop_intermediate=False)
+    fprs, tprs, thresholds = roc_curve(member, scores, drop_intermediate=False)
     allowed = np.flatnonzero((fprs < fpr) if strict else (fprs <= fpr))
-    if not len(allowed):
-        return Point(0, members, 0, others)
-    best = allowed[np.argmax(tprs[allowed])]
-    return Point(round(tprs[best] * members), members, round(fprs[best] * others), others)
+    return float(thresholds[allowed[np.argmax(tprs[allowed])]]) if len(allowed) else np.inf
 
 
 def point_at(scores: np.ndarray, member: np.ndarray, threshold: float) -> Point:
