@@ -15,7 +15,7 @@ demo: $(environment)
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended
 
 test: $(environment)
-	"$(PYTHON)" -m pytest
+	"$(PYTHON)" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(environment)
 	"$(PYTHON)" -m ruff check .

@@ -19,10 +19,11 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATASETS = ("cifar10", "cifar100", "svhn", "digits")
 TRAIN, TEST = 60, 40
+FEW = ("--attacks", "loss", "near_copies_4")  # for evaluations whose attacks are not what is looked at
 
 # What differs from the real YAML files; keys that do not stand here keep their real values.
 TINY: dict[str, dict[str, Any]] = {
-    "data": {"members": 24, "reference": 16, "validation": 6},
+    "data": {"members": 24, "reference": 24, "validation": 6},
     "classifier": {
         "resnet": {"width": 4, "blocks": [1, 1]},
         "resnet50": {"width": 4, "blocks": [1, 1]},
@@ -48,6 +49,7 @@ TINY: dict[str, dict[str, Any]] = {
         "bootstrap": 100,
         "nn_attack": {"epochs": 2, "decay_epoch": 1},
         "near_copies": {"candidates": 6},
+        "shadows": {"candidates": 4},
     },
 }
 TINY_DEFENSE: dict[str, Any] = {"epochs": 3, "batch_size": 8}

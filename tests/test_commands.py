@@ -18,7 +18,7 @@ from common.models import MODELS
 from common.runtime import checkpoints
 from tests import miniature, served
 from tests.common.formula import fill
-from tests.miniature import DATASETS, files_below, run
+from tests.miniature import DATASETS, FEW, files_below, run
 
 EVALUATE = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
 FAST = {name for name, attack in ATTACKS.items() if attack.fast}
@@ -79,7 +79,7 @@ def test_every_defence_trains_on_every_dataset_and_is_fenced(trained: Path, data
     done = served.run(trained, dataset, "train_defense.py", "--defense", defense)
     assert done.returncode == 0, done.stderr
     assert (trained / dataset / "final-all-models" / "resnet" / f"{defense}.pth.tar").is_file()
-    done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", "--defense", defense)
+    done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", "--defense", defense, *FEW)
     assert done.returncode == 0, done.stderr
     results = trained / dataset / "evaluate_MIAs" / "results"
     plain, fenced = (
@@ -99,7 +99,7 @@ def test_every_model_trains_and_is_fenced(trained: Path, dataset: str, defense: 
     done = served.run(trained, dataset, "train_defense.py", *options)
     assert done.returncode == 0, done.stderr
     assert (trained / dataset / "final-all-models" / model / f"{defense}.pth.tar").is_file()
-    done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", *options)
+    done = served.run(trained, f"{dataset}/evaluate_MIAs", "evaluate.py", *options, *FEW)
     assert done.returncode == 0, done.stderr
     results = trained / dataset / "evaluate_MIAs" / "results" / model
     plain, fenced = (
@@ -206,7 +206,7 @@ def _without_seconds(files: dict[str, bytes]) -> dict[str, object]:
 )
 def test_evaluation_options(trained: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     shutil.copytree(trained, tmp_path / "copy")
-    done = served.run(tmp_path / "copy", *EVALUATE, *options)
+    done = served.run(tmp_path / "copy", *EVALUATE, *FEW, *options)
     assert done.returncode == 0, done.stderr
     results = tmp_path / "copy" / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.json"
     settings = json.loads(results.read_text())["config"]
@@ -231,16 +231,16 @@ def test_another_diffusion_model_is_used_and_named_in_the_report(trained: Path, 
     root = tmp_path / "copy"
     shutil.copytree(trained, root)
     evaluation = root / "digits" / "evaluate_MIAs"
-    served.run(root, *EVALUATE)
+    served.run(root, *EVALUATE, *FEW)
     own = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
     banks = set((evaluation / "banks").iterdir())
     models = root / "digits" / "diff_defense" / "diff_models"
     for suffix in (".pt", ".txt"):
         shutil.move(models / f"half{suffix}", root / f"other{suffix}")
 
-    done = served.run(root, *EVALUATE)
+    done = served.run(root, *EVALUATE, *FEW)
     assert done.returncode == 1 and "python train_ddpm.py" in done.stderr
-    done = served.run(root, *EVALUATE, "--diffusion", "../../other.pt")
+    done = served.run(root, *EVALUATE, *FEW, "--diffusion", "../../other.pt")
     assert done.returncode == 0, done.stderr
     moved = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
     assert set((evaluation / "banks").iterdir()) == banks  # the same model, so nothing was purified again
@@ -248,7 +248,7 @@ def test_another_diffusion_model_is_used_and_named_in_the_report(trained: Path, 
 
     folder = save_diffusers_folder(root / "unconditional")
     for expected in (len(banks) + 2, len(banks) + 4):  # the bank of the fences, and the pool of near-copies
-        done = served.run(root, *EVALUATE, "--diffusion", str(folder))
+        done = served.run(root, *EVALUATE, *FEW, "--diffusion", str(folder))
         assert done.returncode == 0, done.stderr
         report = json.loads((evaluation / "results" / "undefended_w_diffence" / "report.json").read_text())
         assert report["label_agreement"] == 1.0
@@ -290,7 +290,7 @@ def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) 
 @pytest.mark.parametrize("protocols", [["held_out"], ["steady"], ["published"], ["held_out", "steady", "published"]])
 def test_each_protocol_can_be_had_alone(trained: Path, tmp_path: Path, protocols: list[str]) -> None:
     shutil.copytree(trained, tmp_path / "copy")
-    done = served.run(tmp_path / "copy", *EVALUATE, "--protocol", *protocols)
+    done = served.run(tmp_path / "copy", *EVALUATE, *FEW, "--protocol", *protocols)
     assert done.returncode == 0, done.stderr
     assert ("undefended (resnet), held-out protocol" in done.stdout) == ("held_out" in protocols)
     assert ("teady fence, held-out protocol" in done.stdout) == ("steady" in protocols)
@@ -311,16 +311,16 @@ def test_the_published_noising_has_candidates_and_a_report_of_its_own(trained: P
     root = tmp_path / "copy"
     shutil.copytree(trained, root)
     shutil.rmtree(root / "digits" / "evaluate_MIAs" / "banks", ignore_errors=True)
-    assert served.run(root, *EVALUATE, "--noising", "ddpm").returncode == 0
+    assert served.run(root, *EVALUATE, *FEW, "--noising", "ddpm").returncode == 0
     standard = files_below(root / "digits" / "evaluate_MIAs" / "banks")
-    done = served.run(root, *EVALUATE, "--noising", "published")
+    done = served.run(root, *EVALUATE, *FEW, "--noising", "published")
     assert done.returncode == 0, done.stderr
     assert "published noising" in done.stdout
     both = files_below(root / "digits" / "evaluate_MIAs" / "banks")
     assert len(both) == 2 * len(standard) and both.items() >= standard.items()
     results = root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.json"
     assert json.loads(results.read_text())["config"]["diffence"]["noising"] == "published"
-    done = served.run(root, *EVALUATE, "--noising", "published", "-T", "1000")
+    done = served.run(root, *EVALUATE, *FEW, "--noising", "published", "-T", "1000")
     assert done.returncode == 1 and "the last one of the diffusion model is 999" in done.stderr
 
 
@@ -401,12 +401,12 @@ def test_the_summary_shows_every_result_there_is(
     assert summary([], root=root) == 1
     said = capsys.readouterr().err
     assert "no results" in said and "evaluate_mia.sh" in said
-    assert served.run(root, *EVALUATE).returncode == 0
+    assert served.run(root, *EVALUATE, *FEW).returncode == 0
     assert summary([], root=root) == 0
     said = capsys.readouterr().out
     assert "digits" in said and "undefended" in said and "averages" not in said
     for dataset in DATASETS[:3]:
-        evaluate = (f"{dataset}/evaluate_MIAs", *EVALUATE[1:], "--noising", "published")
+        evaluate = (f"{dataset}/evaluate_MIAs", *EVALUATE[1:], *FEW, "--noising", "published")
         assert served.run(root, *evaluate).returncode == 0
     done = run(root, ".", "python", "-m", "common.summary", "--markdown")
     assert done.returncode == 0, done.stderr

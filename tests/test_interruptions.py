@@ -10,12 +10,13 @@ import pytest
 
 from common.defenses import DEFENSES
 from tests import miniature, served
-from tests.miniature import files_below
+from tests.miniature import FEW, files_below
 
 COMMANDS = {
     "ddpm": ("digits", "train_ddpm.py"),
     **{name: ("digits", "train_defense.py", "--defense", name) for name in DEFENSES},
-    "evaluation": ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended"),
+    "shadows": ("digits", "train_shadows.py", "--defense", "undefended", "--count", "2"),
+    "evaluation": ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended", *FEW),
 }
 KILLS = max(3, -(-20 // len(COMMANDS)))  # at least 20 over all commands
 
@@ -47,6 +48,8 @@ def _forget(folder: Path, name: str) -> None:
     """Take away what the command makes."""
     if name == "ddpm":
         shutil.rmtree(folder / "diff_defense" / "diff_models")
+    elif name == "shadows":
+        shutil.rmtree(folder / "final-all-models" / "resnet" / "undefended.shadows", ignore_errors=True)
     elif name == "evaluation":
         for made in ("banks", "results"):
             shutil.rmtree(folder / "evaluate_MIAs" / made, ignore_errors=True)

@@ -18,7 +18,7 @@ from tests import miniature, served
 from tests.common import published_files as files
 from tests.common.formula import images
 from tests.common.hostile import RunsACommand, assert_armed, assert_checkpoint_armed
-from tests.miniature import TRAIN, files_below, run
+from tests.miniature import FEW, TRAIN, files_below, run
 
 ORDER = np.random.RandomState(11).permutation(TRAIN)
 RESNET = {"width": 4, "blocks": [1, 1], "channels": 3, "num_classes": 10}
@@ -71,7 +71,7 @@ def test_published_files_in_place_are_evaluated_as_they_are(downloaded: Path, tm
 def test_a_group_norm_checkpoint_in_place_is_evaluated(downloaded: Path, tmp_path: Path) -> None:
     root = copied(downloaded, tmp_path)
     assert served.run(root, "cifar10", "data_partition.py").returncode == 0
-    done = served.run(root, "cifar10/evaluate_MIAs", "evaluate.py", "--defense", "dpsgd")
+    done = served.run(root, "cifar10/evaluate_MIAs", "evaluate.py", "--defense", "dpsgd", *FEW)
     assert done.returncode == 0, done.stderr
 
 
@@ -80,7 +80,7 @@ def test_memguard_is_trained_on_a_published_undefended_classifier(downloaded: Pa
     for folder, *command in (
         ("cifar10", "data_partition.py"),
         ("cifar10", "train_defense.py", "--defense", "memguard"),
-        ("cifar10/evaluate_MIAs", "evaluate.py", "--defense", "memguard"),
+        ("cifar10/evaluate_MIAs", "evaluate.py", "--defense", "memguard", *FEW),
     ):
         done = served.run(root, folder, *command)
         assert done.returncode == 0, done.stderr
@@ -170,7 +170,7 @@ def test_what_is_exported_and_put_in_place_elsewhere_is_the_same_model(
     done = served.run(fresh, "digits", "train_defense.py", "--defense", defense)
     if defense != "memguard":  # which needs the undefended one, that was not exported
         assert done.returncode == 0 and "up to date" in done.stdout
-    done = served.run(fresh, "digits/evaluate_MIAs", "evaluate.py", "--defense", defense)
+    done = served.run(fresh, "digits/evaluate_MIAs", "evaluate.py", "--defense", defense, *FEW)
     assert done.returncode == 0 and "WARNING" not in done.stdout, done.stderr
 
 
@@ -222,5 +222,5 @@ def test_what_does_not_load_is_not_exported(with_defenses: Path, tmp_path: Path)
 def test_a_classifier_of_another_partition_is_told_in_the_report(with_defenses: Path, tmp_path: Path) -> None:
     root = copied(with_defenses, tmp_path)
     assert served.run(root, "digits", "data_partition.py", "--seed", "5", "--replace").returncode == 0
-    done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
+    done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended", *FEW)
     assert done.returncode == 0 and "WARNING: the classifier was trained on another partition" in done.stdout

@@ -67,6 +67,18 @@ def test_two_processes_train_the_teachers_and_the_student_of_one(pair: tuple[Pat
     assert "selena.teachers/02.pth.tar" in models[0] and models[0] == models[1]
 
 
+def test_two_processes_share_shadow_models_out(pair: tuple[Path, Path]) -> None:
+    command = ("train_shadows.py", "--defense", "selena", "--count", "2")
+    for root, options in zip(pair, ((), ("--nproc", "2")), strict=True):
+        assert served.run(root, "digits", "train_defense.py", "--defense", "selena").returncode == 0
+        shutil.rmtree(root / "digits" / "final-all-models" / "resnet" / "selena.shadows", ignore_errors=True)
+        done = run(root, "digits", "python", *command, *options)
+        assert done.returncode == 0, done.stderr
+    stores = [files_below(root / "digits" / "final-all-models" / "resnet" / "selena.shadows") for root in pair]
+    assert sorted(stores[0]) == [*(f"{number:04}.logits.pth" for number in range(3)), "store.json"]
+    assert stores[0] == stores[1]
+
+
 def test_two_processes_train_one_diffusion_model_together(pair: tuple[Path, Path]) -> None:
     """Each step is that of the whole batch, so only rounding differs; dropout, which draws by process, is off."""
     states = []

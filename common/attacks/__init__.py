@@ -37,4 +37,12 @@ ATTACKS: "Registry[Attack]" = Registry(
     label_combined="common.attacks.label_only:COMBINED",
     everything="common.attacks.everything:ATTACK",
     boundary="common.attacks.boundary:ATTACK",
+    lira="common.attacks.lira:ONLINE",
+    lira_16="common.attacks.lira:ONLINE_16",
+    lira_mean_16="common.attacks.lira:MEAN_16",
+    lira_offline="common.attacks.lira:OFFLINE",
+    lira_offline_16="common.attacks.lira:OFFLINE_16",
+    rmia="common.attacks.rmia:ONLINE",
+    rmia_16="common.attacks.rmia:ONLINE_16",
+    rmia_offline="common.attacks.rmia:OFFLINE",
 )

@@ -72,7 +72,7 @@ class Needs:
                     return f"needs {count} queries a sample of the kind {kind!r}, and there are {found}"
         if self.boundary and observations.boundary is None:
             return "needs a search for the boundary: `pip install -r requirements-boundary.txt`, then `--attacks all`"
-        if self.shadows and observations.shadow_answers is None:
+        if self.shadows and observations.shadow_phi is None:
             return "needs shadow models, and there are none"
         return None
 

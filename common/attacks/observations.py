@@ -30,7 +30,7 @@ class Observations:
     label_queries:   what each of the L changes is
     boundary:        float64 [n], distance to the nearest image of another label; NaN where it was not searched
     boundary_cost:   queries a sample that the search took
-    shadow_answers:  float64 [S, n, Q, K], those of S shadow models to the same queries, where there are any
+    shadow_phi:      float64 [S, n, Q], phi of the true label in the answers of S shadow models to the same queries
     in_shadow:       bool [S, n], which samples each shadow model was trained on
 
     Raises ValueError where shapes or types do not fit, answers are not finite, or membership has one kind only.
@@ -46,7 +46,7 @@ class Observations:
     label_queries: tuple[LabelKind, ...] = ()
     boundary: np.ndarray | None = None
     boundary_cost: int = 0
-    shadow_answers: np.ndarray | None = None
+    shadow_phi: np.ndarray | None = None
     in_shadow: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -70,13 +70,12 @@ class Observations:
         taken["labels_kept"] = members_in(kept, shape=(n, len(self.label_queries)), name="labels_kept")
         if self.boundary is not None:
             taken["boundary"] = numbers_in(self.boundary, name="boundary", shape=(n,), holes=True)
-        if self.shadow_answers is not None and self.in_shadow is not None:
-            shadows = answers_in(self.shadow_answers, name="shadow answers", shape="[S, n, Q, K]")
-            if shadows.shape[1:] != answers.shape:
-                raise ValueError(f"answers {answers.shape}, shadow answers {shadows.shape}")
-            in_shadow = members_in(self.in_shadow, shape=shadows.shape[:2], name="in_shadow")
-            taken |= {"shadow_answers": shadows, "in_shadow": in_shadow}
-        elif self.shadow_answers is not None or self.in_shadow is not None:
+        if self.shadow_phi is not None and self.in_shadow is not None:
+            shape = (len(self.shadow_phi), n, queries)
+            shadows = numbers_in(self.shadow_phi, name="shadow_phi", shape=shape)
+            in_shadow = members_in(self.in_shadow, shape=shape[:2], name="in_shadow")
+            taken |= {"shadow_phi": shadows, "in_shadow": in_shadow}
+        elif self.shadow_phi is not None or self.in_shadow is not None:
             raise ValueError("shadow models need both their answers and which samples they were trained on")
         for name, array in taken.items():
             object.__setattr__(self, name, array)  # frozen for everybody else
@@ -139,6 +138,6 @@ class Observations:
 
 _SAMPLES_AXIS = {
     **dict.fromkeys(("answers", "labels", "member", "work", "interval", "labels_kept", "boundary"), 0),
-    **dict.fromkeys(("shadow_answers", "in_shadow"), 1),
+    **dict.fromkeys(("shadow_phi", "in_shadow"), 1),
 }
 """The axis of each array of ``Observations`` that runs over the samples."""

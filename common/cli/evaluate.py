@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from common.evaluation.record import UnderProtocol
     from common.evaluation.run import Settings
     from common.experiment.experiment import Experiment
+    from common.runtime.subject import Subject
+
+ALONE = [name for name, attack in ATTACKS.items() if not attack.needs.shadows]
 
 
 def main(folder: Path, argv: list[str] | None = None) -> int:
@@ -67,6 +70,15 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
             choices=get_args(modes.TableStyle),
             help=f"instead of reporting, measure {what}: a table as text (without a value) or markdown",
         )
+    either.add_argument(
+        "--shadows",
+        nargs="?",
+        const=0,
+        type=int,
+        metavar="M",
+        help="instead of reporting, audit by the shadow models of train_shadows.py; with a number by those that "
+        "have so many canaries",
+    )
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
@@ -83,11 +95,11 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attacks",
         nargs="+",
-        choices=(*ATTACKS, "fast", "all"),
+        choices=(*ALONE, "fast", "all"),
         default=["fast"],
         metavar="NAME",
-        help="attacks of the held-out protocol: fast, which is all that need neither shadow models nor a search for "
-        f"the boundary; all; or some of {', '.join(ATTACKS)} (default: fast)",
+        help="attacks of the held-out protocol: fast, which is all that need no search for the boundary; all; or some "
+        f"of {', '.join(ALONE)} (default: fast)",
     )
     parser.add_argument(
         "--seeds",
@@ -138,6 +150,8 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
         return _over_seeds(experiment, chosen, options)
     if len(chosen) > 1:
         raise UserError("--defense: one at a time, but with --seeds")
+    if options.shadows is not None:
+        return _by_shadows(experiment, chosen[0].subject, options.shadows)
     return Work(
         head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),
         plan=lambda: () if options.departures or options.measures else evaluate.plan(experiment, chosen[0].subject),
@@ -149,9 +163,9 @@ def _protocols(options: argparse.Namespace) -> "list[Protocol]":
     """Those that were asked for, with the attacks that were."""
     from common.evaluation.protocols import PROTOCOLS
 
-    names = [name for name in ATTACKS if name in options.attacks or "all" in options.attacks]
+    names = [name for name in ALONE if name in options.attacks or "all" in options.attacks]
     if "fast" in options.attacks:
-        names = [name for name, attack in ATTACKS.items() if attack.fast or name in names]
+        names = [name for name in ALONE if ATTACKS[name].fast or name in names]
     return [replace(each, chosen=tuple(names)) for name, each in PROTOCOLS.items() if name in options.protocol]
 
 
@@ -159,8 +173,8 @@ def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: arg
     from common.experiment import seeds
     from common.runtime.errors import UserError
 
-    if options.seed or options.departures or options.diffusion:
-        raise UserError("--seeds trains all anew: leave out --seed, --departures and --diffusion")
+    if options.seed or options.departures or options.diffusion or options.shadows is not None:
+        raise UserError("--seeds trains all anew: leave out --seed, --departures, --shadows and --diffusion")
     each = seeds.runs(experiment, chosen, list(dict.fromkeys(options.seeds)))
     return Work(
         head=lambda: head(experiment, seeds.reads(chosen), prog="evaluate_mia.sh"),
@@ -168,6 +182,17 @@ def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: arg
         do=lambda: (
             _measured(seeds.worth_of_measures(each), options) if options.measures else _shown(seeds.run_all(each))
         ),
+    )
+
+
+def _by_shadows(experiment: "Experiment", subject: "Subject", canaries: int) -> Work:
+    from common.experiment import evaluate, shadow_audit
+    from common.experiment.shadow_store import Store
+
+    store = Store(experiment, subject, canaries)
+    return Work(
+        head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),
+        do=lambda: _shown(shadow_audit.audit(store)),
     )
 
 

@@ -100,7 +100,7 @@ class Partition:
 
     def roles(self, num_sample: int) -> dict[str, Role]:
         """The roles that need members and non-members, with at most ``num_sample`` of each."""
-        cuts = [_quarters(indices) for indices in (self.members, self.test_order)]
+        cuts = [quarters(indices) for indices in (self.members, self.test_order)]
         return {
             name: Role(*(cut[name][:num_sample] for cut in cuts)) for name in ("tuning", "attack_fit", "final_test")
         }
@@ -118,7 +118,8 @@ class Partition:
         return {"known": known, "target": target, "utility": Role(members[:num_sample], test[:num_sample])}
 
 
-def _quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
+def quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
+    """What each role gets of a list."""
     half = len(indices) // 2
     quarter = half // 2
     return {"tuning": indices[:quarter], "attack_fit": indices[quarter:half], "final_test": indices[half:]}

@@ -27,12 +27,16 @@ from common.diffence.measures import MOST_CANDIDATES, Fence
 from common.evaluation.answers import FencedPopulation, RoleCandidates
 from common.evaluation.asking import ask
 from common.evaluation.boundary import BoundaryConfig
-from common.runtime.config import Positive, Strict
+from common.runtime.config import Positive, Strict, later
 from common.runtime.modes import FenceName, ProtocolName
 
 
 class NearCopiesConfig(Strict):
     candidates: Annotated[int, Field(ge=2, le=MOST_CANDIDATES)]  # M, the pool of each sample; at least N is used
+
+
+class ShadowsConfig(Strict):
+    candidates: Annotated[int, Field(ge=2, le=MOST_CANDIDATES)]  # as for near_copies, of each sample of the pool
 
 
 class EvaluationConfig(Strict):
@@ -43,6 +47,7 @@ class EvaluationConfig(Strict):
     nn_attack: NNAttackConfig
     near_copies: NearCopiesConfig
     boundary: BoundaryConfig
+    shadows: ShadowsConfig = later(ShadowsConfig(candidates=64))
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,11 @@ class Protocol:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The attacks that only those get who ask for them, by name, with how to ask."""
+        """The attacks that only those get who ask for them, by name, with how to ask; none that needs shadow models."""
         if self.published_attacks:
             return {}
-        slow = (name for name, attack in ATTACKS.items() if not attack.fast and not self._is_chosen(name))
+        alone = (name for name, attack in ATTACKS.items() if not attack.needs.shadows)
+        slow = (name for name in alone if not ATTACKS[name].fast and not self._is_chosen(name))
         return {name: f"slow, so only with `--attacks all` or `--attacks {name}`" for name in slow}
 
     @property

@@ -110,7 +110,7 @@ def report(evaluation: Evaluation, settings: Settings, about: Circumstances, *, 
         notes=[*membership.lines, *about.unchecked],
         config={"diffence": settings.fence.model_dump(), "evaluation": settings.evaluation.model_dump()},
         seed=about.seed,
-        versions=_versions(),
+        versions=versions(),
         inputs=about.inputs,
         seconds=about.seconds,
         milliseconds_per_query=None if about.milliseconds_per_query is None else about.milliseconds_per_query[fenced],
@@ -149,7 +149,7 @@ def under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
     own = {"diffence": __version__, "python": platform.python_version()}
     return own | {name: version(name) for name in packages}

@@ -62,16 +62,16 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     return Defended(wrapped, settings.model_dump(), privacy, made_from.partition if made_from else None, file)
 
 
-def undefended_weights(experiment: Experiment, *, model: str, sha256: str) -> dict[str, torch.Tensor]:
-    """The checked weights of the undefended classifier, under this project's names.
+def undefended_weights(experiment: Experiment, subject: Subject, *, sha256: str) -> dict[str, torch.Tensor]:
+    """The checked weights of the undefended classifier that a defence protects, under this project's names.
 
     Raises UserError where its file is no longer the one of that sha256.
     """
-    path = experiment.folder.classifier(Subject(model))
+    path = experiment.folder.classifier(subject.undefended)
     file, state = _read(path)
     if file.sha256 != sha256:
         raise UserError(f"{path} was replaced while this command ran: run it again")
-    _with_weights(experiment, state, path, model=model)
+    _with_weights(experiment, state, path, model=subject.model)
     return published.own_form(state["state_dict"], source=str(path))
 
 

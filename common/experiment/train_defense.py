@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.defenses import DEFENSES
-from common.defenses.base import Defense, Task
+from common.defenses.base import Task
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item, of_job
 from common.experiment.subjects import undefended_weights
@@ -69,9 +69,7 @@ def _train(experiment: Experiment, subject: Subject, settings: TrainingConfig) -
             whole_reference=experiment.training_part(np.concatenate([part.validation, part.reference])),
             tuning_members=experiment.training_part(experiment.tuning_members),
             selection=_selection_part(experiment, settings.checkpoint_selection),
-            undefended=lambda: undefended_weights(
-                experiment, model=subject.model, sha256=job.made_from.undefended or ""
-            ),
+            undefended=lambda: undefended_weights(experiment, subject, sha256=job.made_from.undefended or ""),
             seed=experiment.seed,
             device=experiment.device,
         )
@@ -111,18 +109,17 @@ def _job(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> 
         defense=subject.defense,
         classifier={subject.model: experiment.classifier_config.model_dump()[subject.model]},
         settings=settings.model_dump(),
-        **_built_on(experiment, DEFENSES[subject.defense], model=subject.model),
+        **_built_on(experiment, subject),
     )
     return Job(experiment.folder.classifier(subject), made_from)
 
 
-def _built_on(experiment: Experiment, defense: Defense, *, model: str) -> dict[str, str]:
+def _built_on(experiment: Experiment, subject: Subject) -> dict[str, str]:
     """What a defence that protects the undefended classifier depends on besides."""
-    if not defense.needs_undefended:
+    if not DEFENSES[subject.defense].needs_undefended:
         return {}
-    undefended = Subject(model)
-    path = experiment.folder.classifier(undefended)
-    experiment.folder.require(path, undefended.training_command)
+    path = experiment.folder.classifier(subject.undefended)
+    experiment.folder.require(path, subject.undefended.training_command)
     return {"undefended": storage.file_sha256(path), "tuning_members": experiment.tuning_members_key}
 
 

@@ -9,7 +9,6 @@ from common.attacks import ATTACKS
 from common.evaluation.record import AttackRow, Report, UnderProtocol
 from common.reports import reading, tables
 from common.reports.reading import Key
-from common.runtime import storage
 from common.runtime.errors import UserError
 from common.runtime.modes import TableStyle
 from common.runtime.paths import DatasetFolder
@@ -19,7 +18,6 @@ Pairs = Sequence[tuple[Report, Report]]
 """Of each seed, without Diffence and with it."""
 
 NOTHING = "-"
-BEGIN, END = "<!-- over seeds: begin -->", "<!-- over seeds: end -->"  # in a document
 READING = (
     "Mean and standard deviation over the seeds, each with its own partition, diffusion model, classifier, fences and "
     "attacks. Where three figures stand: alone, with the paper's fence, with the steady fence. Strongest: of all "
@@ -77,15 +75,6 @@ def summarise(root: Path, datasets: Sequence[str], *, defenses: Collection[str],
             "`bash evaluate_mia.sh --defense undefended --seeds 0 1 2`"
         )
     return "\n\n".join(parts)
-
-
-def put_into(document: Path, text: str) -> None:
-    """Replace what stands between the two marks of a document. Raises UserError where they are not there."""
-    before, begin, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise UserError(f"{document}: has no lines {BEGIN} and {END} to write between")
-    storage.write_text(document, f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 def _found(folder: DatasetFolder, defenses: Collection[str]) -> dict[Subject, list[tuple[Report, Report]]]:

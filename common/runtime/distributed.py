@@ -6,6 +6,7 @@ They share the file system: what one writes the others read after a ``barrier``.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -20,8 +21,11 @@ Content = TypeVar("Content")
 PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
 
 
+_alone: ContextVar[bool] = ContextVar("works as if it were the only process", default=False)
+
+
 def rank() -> int:
-    return int(os.environ.get("RANK", 0))
+    return 0 if _alone.get() else int(os.environ.get("RANK", 0))
 
 
 def local_rank() -> int:
@@ -30,7 +34,17 @@ def local_rank() -> int:
 
 
 def world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return 1 if _alone.get() else int(os.environ.get("WORLD_SIZE", 1))
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """Within the block this process works as if there were no other: it shares nothing out and waits for none."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 def require_whole_launch() -> None:

@@ -64,7 +64,16 @@ class DatasetFolder:
         folder = self.work / "final-all-models" / subject.model
         if subject.shadow is None:
             return folder / f"{subject.defense}.pth.tar"
-        return folder / f"{subject.defense}.shadows" / f"{subject.shadow:04}.pth.tar"
+        return self.shadows(subject) / f"{subject.shadow:04}.pth.tar"
+
+    def shadows(self, subject: Subject) -> Path:
+        """The store of a subject's shadow models; those with canaries have their own."""
+        among = f"-{subject.canaries}-canaries" if subject.canaries else ""
+        return self.work / "final-all-models" / subject.model / f"{subject.defense}.shadows{among}"
+
+    def shadow_logits(self, subject: Subject) -> Path:
+        """What a shadow model answers."""
+        return self.shadows(subject) / f"{subject.shadow:04}.logits.pth"
 
     @property
     def ddpm(self) -> Path:
@@ -102,6 +111,18 @@ class DatasetFolder:
         results = self.work / "evaluate_MIAs" / "results"
         of_model = results if subject.model == "resnet" else results / subject.model
         return of_model / (subject.defense + (FENCED if diffence else ""))
+
+    def shadow_results(self, subject: Subject) -> Path:
+        """Of an audit by shadow models."""
+        among = f"-{subject.canaries}-canaries" if subject.canaries else ""
+        beside = self.results(subject, diffence=False)
+        return beside.with_name(f"{beside.name}_shadows{among}")
+
+    def shadow_reports(self) -> list[Path]:
+        """Of every audit by shadow models there is, those of half-written folders left out."""
+        results = self.work / "evaluate_MIAs" / "results"
+        found = [*results.glob("*/shadows.json"), *results.glob("*/*/shadows.json")]
+        return sorted(path for path in found if not path.parent.name.startswith("."))
 
     def reports(self) -> list[Path]:
         """Every report.json there is, those of half-written folders left out."""

@@ -1,6 +1,6 @@
 """Which classifier is meant."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -9,16 +9,23 @@ class Subject:
 
     model:    the classifier family, a value of --model
     defense:  what it was trained with, a value of --defense
-    shadow:   the number of a shadow model; None is the target itself
+    shadow:   the number of a shadow model, 0 being a target trained like them; None is the target itself
+    canaries: how many samples it was trained with in the place of others that bear a wrong label
     """
 
     model: str = "resnet"
     defense: str = "undefended"
     shadow: int | None = None
+    canaries: int = 0
 
     def __str__(self) -> str:
         name = f"{self.defense} ({self.model})"
         return name if self.shadow is None else f"{name}, shadow {self.shadow}"
+
+    @property
+    def undefended(self) -> "Subject":
+        """The same without a defence, which some defences protect."""
+        return replace(self, defense="undefended")
 
     @property
     def training_command(self) -> str:

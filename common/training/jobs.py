@@ -88,7 +88,7 @@ def state(job: Job) -> State:
         raise UserError(f"{job.path} was not trained here and will not be overwritten: move it away to train anew")
     wanted = checkpoints.plain(job.made_from.record())
     try:
-        differences = "" if found == wanted else _difference(found, wanted)
+        differences = "" if found == wanted else difference(found, wanted)
     except (TypeError, ValueError, RuntimeError):  # keys of several types, tensors
         return State(False, "trained anew: its made_from is damaged")
     if not differences:
@@ -109,13 +109,13 @@ def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
     return now.done
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
     """What changed between two nested mappings, as `lr: 0.1 -> 0.2`."""
     changes = []
     for key in sorted(set(old) | set(new)):
         was, now = old.get(key, "nothing"), new.get(key, "nothing")
         if isinstance(was, dict) and isinstance(now, dict):
-            changes.append(_difference(was, now, f"{prefix}{key}."))
+            changes.append(difference(was, now, f"{prefix}{key}."))
         elif was != now:
             changes.append(f"{prefix}{key}: {was} -> {now}")
     return ", ".join(filter(None, changes))

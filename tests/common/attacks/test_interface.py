@@ -6,7 +6,7 @@ from common.attacks.observations import Observations
 LOGITS = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0], [4.0, 0.0]])
 LABELS = np.array([0, 0, 0, 1])
 MEMBER = np.array([True, True, False, False])
-SHADOWS = np.arange(3 * 4 * 2 * 2, dtype=np.float64).reshape(3, 4, 2, 2)  # S = 3, n = 4, Q = 2, K = 2
+SHADOWS = np.arange(3 * 4 * 2, dtype=np.float64).reshape(3, 4, 2)  # S = 3, n = 4, Q = 2
 IN_SHADOW = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0]], dtype=bool)
 
 
@@ -20,7 +20,7 @@ def two_queries(**changes):
         "labels": LABELS,
         "member": MEMBER,
         "queries": ("image", "image"),
-        "shadow_answers": SHADOWS,
+        "shadow_phi": SHADOWS,
         "in_shadow": IN_SHADOW,
     }
     return Observations(**(given | changes))
@@ -40,7 +40,7 @@ def test_a_part_keeps_all_that_belongs_to_a_sample_together():
     part = two_queries()[np.array([3, 1])]
     assert part.answers.tolist() == [[[4.0, 0.0], [5.0, 1.0]], [[0.0, 3.0], [1.0, 4.0]]]
     assert part.labels.tolist() == [1, 0] and part.member.tolist() == [False, True]
-    assert np.array_equal(part.shadow_answers, SHADOWS[:, [3, 1]])
+    assert np.array_equal(part.shadow_phi, SHADOWS[:, [3, 1]])
     assert part.in_shadow.tolist() == [[False, False], [True, True], [False, True]]
 
 
@@ -48,7 +48,7 @@ def test_joined_samples_stand_one_after_the_other():
     both = two_queries()[np.array([0, 2])].joined(two_queries()[np.array([1, 3])])
     order = [0, 2, 1, 3]
     assert np.array_equal(both.logits, LOGITS[order]) and both.labels.tolist() == LABELS[order].tolist()
-    assert np.array_equal(both.shadow_answers, SHADOWS[:, order])
+    assert np.array_equal(both.shadow_phi, SHADOWS[:, order])
     assert np.array_equal(both.in_shadow, IN_SHADOW[:, order])
     with pytest.raises(ValueError, match="other queries"):
         one_query().joined(two_queries())
@@ -100,9 +100,9 @@ def test_arrays_of_different_lengths_are_refused():
         ({"queries": ("image",)}, "to 1 queries a sample"),
         ({"answers": LOGITS}, r"answers: expected floating logits \[n, Q, K\], found float64 \(4, 2\)"),
         ({"in_shadow": None}, "both their answers and which samples"),
-        ({"shadow_answers": None}, "both their answers and which samples"),
-        ({"shadow_answers": SHADOWS[:, :3]}, r"shadow answers \(3, 3, 2, 2\)"),
-        ({"shadow_answers": SHADOWS * np.nan}, "shadow answers: NaN or infinite"),
+        ({"shadow_phi": None}, "both their answers and which samples"),
+        ({"shadow_phi": SHADOWS[:, :3]}, r"shadow_phi: expected numbers \[3, 4, 2\], found float64 \(3, 3, 2\)"),
+        ({"shadow_phi": SHADOWS * np.nan}, "shadow_phi: NaN or infinite"),
         ({"in_shadow": IN_SHADOW[:2]}, r"in_shadow: expected bool \[3, 4\], found bool \(2, 4\)"),
     ],
 )

@@ -103,7 +103,8 @@ def attack(needs):
     ],
 )
 def test_an_attack_that_cannot_run_is_listed_with_the_reason(needs, reason):
-    found = suite.run([attack(needs), ATTACKS["loss"]], FIT_ON, TEST, FITTING)
+    bare = [replace(observations, shadow_phi=None, in_shadow=None) for observations in (FIT_ON, TEST)]
+    found = suite.run([attack(needs), ATTACKS["loss"]], *bare, FITTING)
     assert found.not_run == {"mine": reason} and list(found.scored) == ["loss"]
 
 
@@ -122,7 +123,7 @@ def test_an_attack_needs_no_more_than_to_be_named():
 def test_an_attack_that_needs_more_runs_where_there_is_more():
     several = Observations(
         TEST.answers[:, :2], TEST.labels, TEST.member, ("image", "image"),
-        shadow_answers=np.zeros((3, len(TEST), 2, 3)), in_shadow=np.zeros((3, len(TEST)), dtype=bool),
+        shadow_phi=np.zeros((3, len(TEST), 2)), in_shadow=np.zeros((3, len(TEST)), dtype=bool),
     )  # fmt: skip
     found = suite.run([attack(Needs({"image": 2}, shadows=True))], several, several, FITTING)
     assert list(found.scored) == ["mine"] and not found.not_run

@@ -57,14 +57,17 @@ def test_without_any_the_command_that_makes_them_is_named(tmp_path, capsys):
     assert "evaluate_mia.sh --defense undefended --seeds" in capsys.readouterr().err
 
 
+BEGIN, END = "<!-- over seeds: begin -->", "<!-- over seeds: end -->"
+
+
 def test_tables_are_written_between_the_marks_of_a_document_and_nowhere_else(tmp_path):
     of_seed(tmp_path, 0)
     document = tmp_path / "results.md"
-    document.write_text(f"before\n{over_seeds.BEGIN}\nold\n{over_seeds.END}\nafter\n")
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     command = ["--dataset", "digits", "--seeds", "--into", str(document)]
     assert main(command, root=tmp_path) == 0
     first = document.read_text()
-    assert first.startswith(f"before\n{over_seeds.BEGIN}\n") and first.endswith(f"{over_seeds.END}\nafter\n")
+    assert first.startswith(f"before\n{BEGIN}\n") and first.endswith(f"{END}\nafter\n")
     assert "old" not in first and "| selena |" in first
     assert main(command, root=tmp_path) == 0 and document.read_text() == first
     document.write_text("no marks")

@@ -1,0 +1,90 @@
+"""RMIA: how much likelier the target makes a sample than most other samples, beside what shadow models say of both.
+
+Zarifzadeh et al., ICML 2024. Ratio(x) = p_y(x) by the target over p(x), its mean over models. The score is the share of
+samples z from outside the training set for which Ratio(x) / Ratio(z) >= gamma.
+"""
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import log_expit, logsumexp
+
+from common.attacks import statistics
+from common.attacks.interface import Attack, CannotRun, Fitting, Needs
+from common.attacks.lira import COPIES
+from common.attacks.observations import Observations
+from common.statistics import roc
+
+Kind = Literal["online", "offline"]
+
+GAMMA = 2.0  # the paper's
+A = 0.3  # of the offline form, the paper's for CIFAR-10
+
+
+class Known(NamedTuple):
+    """log Ratio(z) of the known non-members, rising; and which share of them a member exceeds."""
+
+    log_ratios: np.ndarray
+    threshold: float
+
+
+def log_ratios(needs: Needs, observations: Observations, *, kind: Kind, a: float = A) -> np.ndarray:
+    """log Ratio float64 [n], the mean over a sample's queries.
+
+    online:   p(x) is the mean over all shadow models, of which half were trained on x
+    offline:  from the mean over those that were not: ((1 + a) mean + (1 - a)) / 2
+
+    Raises CannotRun where a sample has no shadow model of the kind that is asked for.
+    """
+    shadows, seen = observations.shadow_phi, observations.in_shadow
+    assert shadows is not None and seen is not None
+    places = needs.places(observations)
+    target = log_expit(statistics.phi_of(observations.answers[:, places], observations.labels[:, None]))  # [n, Q]
+    log_p = log_expit(shadows[:, :, places])  # [S, n, Q]
+    chosen = ~seen if kind == "offline" else np.ones_like(seen)
+    counts = chosen.sum(axis=0)[:, None]
+    if (counts < 1).any():
+        raise CannotRun(
+            "needs a shadow model for each sample that was not trained on it: train more with train_shadows.py"
+        )
+    mean = logsumexp(np.where(chosen[:, :, None], log_p, -np.inf), axis=0) - np.log(counts)
+    if kind == "offline":
+        mean = np.logaddexp(np.log1p(a) + mean, np.log1p(-a)) - np.log(2)
+    return (target - mean).mean(axis=1)
+
+
+def fit(needs: Needs, observations: Observations, fitting: Fitting, *, kind: Kind) -> Known:
+    """The fitting role's non-members are the samples z; the threshold is fitted on all of the role."""
+    found, member = log_ratios(needs, observations, kind=kind), observations.membership
+    known = np.sort(found[~member])
+    hindsight = fitting.hindsight_threshold
+    return Known(known, 0.0 if hindsight else roc.best_threshold(beaten(known, found), member))
+
+
+def beaten(known: np.ndarray, found: np.ndarray, *, gamma: float = GAMMA) -> np.ndarray:
+    """Share of rising log Ratio(z) [m] that each log Ratio(x) [n] exceeds by at least log(gamma): float64 [n]."""
+    return np.searchsorted(known, found - np.log(gamma), side="right") / len(known)
+
+
+def scores(needs: Needs, known: Known, observations: Observations, *, kind: Kind) -> np.ndarray:
+    return beaten(known.log_ratios, log_ratios(needs, observations, kind=kind)) - known.threshold
+
+
+def _attack(name: str, needs: Needs, kind: Kind) -> Attack:
+    return Attack(
+        name=name,
+        source="Zarifzadeh et al., ICML 2024",
+        needs=needs,
+        fit=partial(fit, needs, kind=kind),
+        scores=partial(scores, needs, kind=kind),
+        learns=True,
+    )
+
+
+_ONE = Needs({"image": 1}, shadows=True)
+_MANY = Needs({"image": 1, "near_copy": COPIES}, shadows=True)
+
+ONLINE = _attack("rmia", _ONE, "online")
+OFFLINE = _attack("rmia_offline", _ONE, "offline")
+ONLINE_16 = _attack("rmia_16", _MANY, "online")

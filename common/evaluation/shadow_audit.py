@@ -1,0 +1,152 @@
+"""From what a store's models say to the record: each attack on the target, on all models in turn, and on canaries."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from common.attacks import ATTACKS
+from common.attacks.interface import CannotRun, Fitting
+from common.evaluation.shadow_record import Epsilon, OfAllModels, OneRun, Rate, ShadowRow, UnderFence, Vulnerable
+from common.evaluation.shadows import Models, Scores, each_in_turn, separations
+from common.statistics import epsilon, roc
+from common.statistics.bootstrap import Bootstrap, interval95
+
+FPRS, FNRS = ("0.001", "0.01"), ("0.001",)
+LEAST_CANARIES = 4  # of whom two guesses are made
+MOST_VULNERABLE = 10
+
+Roles = Mapping[str, np.ndarray]
+"""Places of the samples among all that the models were asked about, by role: int64 [n]."""
+
+
+def under_fence(models: Models, roles: Roles, fitting: Fitting, *, resamples: int, delta: float) -> UnderFence:
+    """All attacks that need shadow models, behind one fence or none."""
+    rows: dict[str, ShadowRow] = {}
+    on_fitting: dict[str, float] = {}
+    of_canaries: dict[str, Scores] = {}
+    not_run: dict[str, str] = {}
+    fit_on, test, canaries = roles["attack_fit"], roles["final_test"], roles["canaries"]
+    everyone = np.concatenate([fit_on, test, canaries])
+    cuts = np.cumsum([len(fit_on), len(test)])
+    for name, attack in ATTACKS.items():
+        if not attack.needs.shadows:
+            continue
+        try:
+            whole = each_in_turn(models, attack, fit_on, everyone, fitting)
+        except CannotRun as reason:
+            not_run[name] = str(reason)
+            continue
+        known, judged, of_canaries[name] = (_part(whole, part) for part in np.split(np.arange(len(everyone)), cuts))
+        on_fitting[name] = float(known.aucs.mean())
+        rows[name] = ShadowRow(
+            auc=roc.auc(*judged.of_target),
+            auc_ci=list(interval95(_resampled(judged, resamples=resamples, seed=fitting.seed))),
+            models=of_all_models(judged),
+            canaries=of_all_models(of_canaries[name]) if len(canaries) >= LEAST_CANARIES else None,
+            epsilon=_epsilon(known, judged, delta=delta),
+        )
+    chosen = max(on_fitting, key=on_fitting.__getitem__)
+    one_run = _one_run(chosen, of_canaries[chosen], delta=delta) if len(canaries) >= LEAST_CANARIES else None
+    return UnderFence(attacks=rows, not_run=not_run, chosen=chosen, one_run=one_run)
+
+
+def of_all_models(scores: Scores) -> OfAllModels:
+    aucs = scores.aucs
+    return OfAllModels(
+        auc=float(aucs.mean()),
+        auc_ci=_over_models(aucs),
+        tpr_at_fpr={fpr: rate(scores, float(fpr)) for fpr in FPRS},
+        tnr_at_fnr={fnr: rate(Scores(-scores.scores, ~scores.member), float(fnr)) for fnr in FNRS},
+    )
+
+
+def rate(scores: Scores, allowed: float) -> Rate:
+    """TPR of all models' scores together, at a threshold whose FPR is at most ``allowed``."""
+    together, member = scores.together
+    hits = together >= roc.threshold_at_fpr(together, member, allowed)
+    by_model = [
+        of_model[inside].mean()
+        for of_model, inside in zip(hits.reshape(scores.member.shape), scores.member, strict=True)
+        if inside.any()
+    ]
+    return Rate(
+        value=float(hits[member].mean()),
+        interval=_over_models(np.array(by_model)),
+        mistakes=allowed * int((~member).sum()),
+    )
+
+
+def _part(scores: Scores, places: np.ndarray) -> Scores:
+    return Scores(scores.scores[:, places], scores.member[:, places])
+
+
+def _over_models(values: np.ndarray) -> list[float]:
+    """The mean's 95 % interval by its standard error, kept in [0, 1]."""
+    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 1.0
+    return [float(np.clip(mean + side * 1.96 * error, 0, 1)) for side in (-1, 1)]
+
+
+def _resampled(judged: Scores, *, resamples: int, seed: int) -> np.ndarray:
+    """The target's AUC in every resample of its samples."""
+    scores, member = judged.of_target
+    return Bootstrap.draw(member, resamples=resamples, seed=seed).aucs(scores, member)
+
+
+def _epsilon(known: Scores, judged: Scores, *, delta: float) -> Epsilon:
+    """Of the target, at the threshold with the greatest bound on the fitting role."""
+    thresholds = np.unique(known.scores[0])
+    bounds = [epsilon.lower_bound(roc.point_at(*known.of_target, each), delta=delta) for each in thresholds]
+    point = roc.point_at(*judged.of_target, float(thresholds[int(np.argmax(bounds))]))
+    return Epsilon(
+        lower_bound=epsilon.lower_bound(point, delta=delta),
+        ceiling=epsilon.ceiling(point.members, point.non_members, delta=delta),
+    )
+
+
+def _one_run(name: str, canaries: Scores, *, delta: float) -> OneRun:
+    """Half of the canaries are guessed, those of the most extreme scores: as many in as out."""
+    scores, member = canaries.of_target
+    side = len(scores) // 4
+    order = np.argsort(scores, kind="stable")
+    right = int(member[order[-side:]].sum() + (~member[order[:side]]).sum())
+    given = {"canaries": len(scores), "guesses": 2 * side}
+    return OneRun(
+        attack=name,
+        **given,
+        right=right,
+        lower_bound=epsilon.one_run_bound(**given, right=right, delta=delta),
+        ceiling=epsilon.one_run_bound(**given, right=2 * side, delta=delta),
+    )
+
+
+def most_vulnerable(
+    by_fence: Mapping[str, Models], places: np.ndarray, *, indices: np.ndarray, labels: np.ndarray, canaries: np.ndarray
+) -> list[Vulnerable]:
+    """The samples of greatest separation without a fence by every other pair of shadow models, measured by the others.
+
+    places:    of the samples that are looked at, among all that the models were asked about
+    indices:   of all these in the training set, labels: as they are trained with, canaries: in the training set
+    """
+    first = next(iter(by_fence.values()))
+    pairs = (np.array(first.numbers) - 1) // 2  # of the target -1
+    halves = [np.flatnonzero((pairs >= 0) & (pairs % 2 == half)) for half in (0, 1)]
+    try:
+        found_by = separations(_models(first.of(places), halves[0]))
+        measured = {name: separations(_models(models.of(places), halves[1])) for name, models in by_fence.items()}
+    except CannotRun:  # too few shadow models for two halves
+        return []
+    return [
+        Vulnerable(
+            index=int(indices[places[row]]),
+            label=int(labels[places[row]]),
+            canary=bool(np.isin(indices[places[row]], canaries)),
+            member=bool(first.member[0, places[row]]),
+            separations={name: float(of_fence[row]) for name, of_fence in measured.items()},
+        )
+        for row in np.argsort(-found_by, kind="stable")[:MOST_VULNERABLE]
+    ]
+
+
+def _models(models: Models, chosen: Sequence[int] | np.ndarray) -> Models:
+    numbers = [models.numbers[place] for place in chosen]
+    return Models(numbers, models.phi[chosen], models.member[chosen], models.queries)

@@ -1,0 +1,119 @@
+"""Audit a subject by its shadow models: raw, and behind each fence."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from common.attacks.interface import Fitting
+from common.attacks.lira import COPIES
+from common.attacks.observations import QueryKind
+from common.data.shadows import TARGET
+from common.diffence.measures import Fence
+from common.evaluation import run, shadow_audit
+from common.evaluation.shadow_record import ShadowReport, UnderFence
+from common.evaluation.shadows import Models, phi_of_true_label, rule_of
+from common.experiment.shadow_store import Store
+from common.reports import shadows as shadows_report
+from common.runtime import distributed, ownership, progress, rng
+from common.runtime.errors import UserError
+from common.runtime.images import to_float
+from common.runtime.modes import FenceName
+
+DELTA = 1e-5  # of lower bounds on epsilon, where DP-SGD says no other one
+NO_FENCE = "none"
+FENCES: tuple[FenceName, ...] = ("paper", "steady")
+LEAST = 8  # shadow models
+
+
+def audit(store: Store) -> str | None:
+    """Run all attacks that need shadow models and write the report; its text. Of several processes the first does."""
+    if not distributed.is_first():
+        return None
+    with distributed.by_itself():
+        return _audit(store)
+
+
+def _audit(store: Store) -> str:
+    start = time.monotonic()
+    store.require()
+    store.require_alike()
+    numbers = store.there()
+    if len(numbers) <= LEAST or numbers[0] != TARGET:
+        raise UserError(
+            f"{store.experiment.folder.shown(store.folder)} has {max(0, len(numbers) - 1)} shadow models, and an audit "
+            f"needs at least {LEAST}: train them with `{store.training_command}`"
+        )
+    experiment = store.experiment
+    results = experiment.folder.shadow_results(replace(store.subject, canaries=store.canaries))
+    with ownership.owned(results):
+        models, accuracies = _models(store, numbers)
+        privacy = store.answers(TARGET).privacy
+        fitting = Fitting(experiment.evaluation_config, experiment.seed, hindsight_threshold=True)
+        delta = DELTA if privacy is None else privacy.delta
+        places = store.places
+        fences: dict[str, UnderFence] = {}
+        with progress.bar(total=len(models), unit="fence", desc="attacks by shadow models") as bar:
+            for name, seen in models.items():
+                resamples = experiment.evaluation_config.bootstrap
+                fences[name] = shadow_audit.under_fence(seen, places, fitting, resamples=resamples, delta=delta)
+                bar.update()
+        vulnerable = shadow_audit.most_vulnerable(
+            models,
+            np.concatenate([places["final_test"], places["canaries"]]),
+            indices=store.indices,
+            labels=store.samples.labels.numpy(),
+            canaries=store.among.indices,
+        )
+        report = ShadowReport(
+            dataset=experiment.folder.name,
+            defense=store.subject.defense,
+            model=store.subject.model,
+            seed=experiment.seed,
+            shadows=len(numbers) - 1,
+            canaries=store.canaries,
+            diffusion="shared",
+            samples={name: len(of_role) for name, of_role in places.items()},
+            test_accuracy=accuracies[0],
+            mean_test_accuracy=float(np.mean(accuracies)),
+            accounted=privacy,
+            delta=delta,
+            fences=fences,
+            vulnerable=vulnerable,
+            versions=run.versions(),
+            seconds=round(time.monotonic() - start, 1),
+        )
+        images = experiment.population.train.images[
+            torch.tensor([each.index for each in vulnerable], dtype=torch.int64)
+        ]
+        return shadows_report.write(results, report, to_float(images))
+
+
+def _models(store: Store, numbers: Sequence[int]) -> tuple[dict[str, Models], list[float]]:
+    """What each model says of the true label, without a fence and behind each, and how accurate they are."""
+    config, seed = store.experiment.fence_config, store.fences["near"][1]
+    labels, keys = store.samples.labels.numpy(), [rng.sample_key(image) for image in to_float(store.samples.images)]
+    tuning = store.places["tuning"]
+    fences: dict[str, Fence | None] = {NO_FENCE: None, **{name: config.of(name) for name in FENCES}}
+    phis: dict[str, list[np.ndarray]] = {name: [] for name in fences}
+    members, accuracies = [], []
+    for number in tqdm(numbers, unit="model", desc="answers of the models"):
+        answers = store.answers(number)
+        for name, fence in fences.items():
+            rule = None
+            if fence is not None:
+                rule = rule_of(answers.own[torch.from_numpy(tuning)], answers.member[tuning], fence)
+            found = phi_of_true_label(answers.own, answers.near, rule, fence, labels, keys, seed=seed)
+            phis[name].append(found)
+        members.append(answers.member)
+        accuracies.append(answers.test_accuracy)
+    copies: list[QueryKind] = ["near_copy"] * COPIES
+    queries: tuple[QueryKind, ...] = ("image", *copies)
+    models = {
+        name: Models(numbers, np.stack(phi), np.stack(members), queries[: phi[0].shape[1]])
+        for name, phi in phis.items()
+    }
+    return models, accuracies

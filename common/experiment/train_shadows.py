@@ -1,0 +1,106 @@
+"""Train shadow models of a subject, and keep what they answer.
+
+Each is trained as the target was, on its own half of the pool, and asked about the pool's roles: raw, and behind the
+fence. What it answers is kept; the model itself only if that is asked for. Of several processes each trains its share.
+"""
+
+import io
+import shutil
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+
+from common.defenses import DEFENSES
+from common.evaluation.reconstructions import Reconstructions
+from common.experiment import train_defense
+from common.experiment.fence import build_fence
+from common.experiment.plan import Item
+from common.experiment.shadow_store import Store
+from common.experiment.shadows import ShadowAnswers, ShadowExperiment, numbered
+from common.experiment.subjects import load_classifier
+from common.runtime import distributed, ownership, progress, storage
+from common.runtime.subject import Subject
+from common.training.classifier import accuracy
+
+READS = ("data", "classifier", "diffence", "evaluation")  # YAML files, beside the defence's own
+
+
+def reads(defense: str) -> tuple[str, ...]:
+    return (*READS, defense)
+
+
+def plan(store: Store, count: int) -> list[Item]:
+    """What a model answers is one file each; the settings are checked."""
+    store.require()
+    store.require_alike()
+    done = sum(store.path(number).is_file() for number in range(count + 1))
+    shown = f"{store.experiment.folder.shown(store.folder)}/"
+    return [Item(shown, f"{done} of {count + 1} models' answers there (target and {count} shadow models)")]
+
+
+def train(store: Store, *, count: int, keep_models: bool) -> None:
+    """Make what is missing of the target's answers and those of ``count`` shadow models."""
+    store.require()
+    with ownership.owned(store.folder):
+        store.require_alike()
+        left = [number for number in range(count + 1) if not store.path(number).is_file()]
+        distributed.barrier()  # until every process has seen what is there
+        if distributed.is_first():
+            storage.write_json(store.record, store.settings)
+        if left:
+            _make(store, left, keep_models=keep_models)
+    distributed.say(f"{store.experiment.folder.shown(store.folder)}/ has the target and {count} shadow models")
+
+
+def _make(store: Store, left: Sequence[int], *, keep_models: bool) -> None:
+    pools = {name: store.reconstructions(name) for name in store.fences}
+    for pool in pools.values():
+        pool.fill(desc="purify the pool")
+    mine = left[distributed.share()]
+    with progress.outer(total=len(mine), unit="model", desc=f"shadow models of {store.subject}") as bar:
+        for number in mine:
+            with distributed.by_itself():
+                _make_one(store, number, pools, keep_models=keep_models)
+            bar.update()
+    distributed.barrier()
+
+
+def _make_one(store: Store, number: int, pools: dict[str, Reconstructions], *, keep_models: bool) -> None:
+    experiment = store.member_experiment(number)
+    subject = numbered(store.subject, number, count=store.canaries)
+    made = [] if subject.shadow is None else _trained(experiment, subject)
+    defended = load_classifier(experiment if made else store.experiment, subject)
+    found = {}
+    for name, pool in pools.items():
+        fence, key = store.fences[name]
+        found[name] = pool.classified(build_fence(defended.classifier, store.diffusion.denoiser, fence, key=key))
+    test = experiment.test_part(experiment.partition.test_order)
+    member = np.isin(store.indices, experiment.partition.members)
+    right = accuracy(defended.classifier, test)
+    answers = ShadowAnswers(number, member, found["own"], found["near"], right, defended.privacy)
+    answers.save(store.path(number), store=store.key)
+    if not keep_models:
+        for each in made:
+            _remove(experiment.folder.classifier(each))
+
+
+def _trained(experiment: ShadowExperiment, subject: Subject) -> list[Subject]:
+    """Train a shadow model, and before it the undefended one where its defence protects that; all of them."""
+    needed = [subject.undefended] if DEFENSES[subject.defense].needs_undefended else []
+    made = [*needed, subject]
+    with redirect_stdout(io.StringIO()):  # a line for each of many models would bury the bar
+        for each in made:
+            train_defense.train(experiment, each, published=False)
+    return made
+
+
+def _remove(checkpoint: Path) -> None:
+    """A model, and all that its training has left beside it."""
+    name = checkpoint.name.removesuffix(".pth.tar")
+    for path in checkpoint.parent.glob(f"{name}.*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not path.name.endswith(".logits.pth"):
+            path.unlink()

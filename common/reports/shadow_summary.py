@@ -1,0 +1,91 @@
+"""All audits by shadow models that there are, in one table: what each defence leaves, on average and of canaries."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common.evaluation.shadow_record import OfAllModels, ShadowReport, ShadowRow
+from common.reports import tables
+from common.reports.shadows import NOTHING
+from common.runtime import config, storage
+from common.runtime.errors import UserError
+from common.runtime.modes import TableStyle
+from common.runtime.paths import DatasetFolder
+
+READING = (
+    "By the attack that the fitting role chose behind each fence; three figures are alone, with the paper's fence, "
+    "with the steady fence. TPR: at 0.1 % FPR, with the scores of all models together, each being the target in its "
+    "turn. Epsilon: a lower bound with 95 % confidence from the target alone; one run: the same from its canaries."
+)
+HEADER = [
+    "defence",
+    "shadow models",
+    "canaries",
+    "test accuracy",
+    "AUC",
+    "TPR",
+    "canaries' AUC",
+    "canaries' TPR",
+    "epsilon",
+    "one run",
+    "accounted epsilon",
+]
+
+
+def summarise(root: Path, datasets: Sequence[str], *, order: Sequence[str], style: TableStyle) -> str:
+    """Every dataset's table, defences in the given order. Raises UserError where there is none, or one is damaged."""
+    parts = []
+    for name in datasets:
+        found = [_read(path) for path in DatasetFolder(root / name).shadow_reports()]
+        if found:
+            found.sort(key=lambda each: (each.model, order.index(each.defense), each.canaries))
+            title = f"{'### ' if style == 'markdown' else ''}{name}, by shadow models"
+            parts += [title, READING, tables.STYLES[style](HEADER, [_row(each) for each in found])]
+    if not parts:
+        raise UserError(
+            f"no audits by shadow models of {', '.join(datasets)} yet: in {datasets[0]}/ `python train_shadows.py "
+            "--defense undefended`, then in evaluate_MIAs/ `bash evaluate_mia.sh --defense undefended --shadows`"
+        )
+    return "\n\n".join(parts)
+
+
+def _read(path: Path) -> ShadowReport:
+    try:
+        return config.parse(storage.read_json(path), ShadowReport, source=str(path))
+    except UserError:
+        raise
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not readable JSON ({error}): move its folder away, or audit again") from error
+
+
+def _row(report: ShadowReport) -> list[str]:
+    chosen = [part.attacks[part.chosen] for part in report.fences.values()]
+    runs = [part.one_run for part in report.fences.values()]
+
+    def of_canaries(show: Callable[[OfAllModels], str]) -> str:
+        return _three([NOTHING if row.canaries is None else show(row.canaries) for row in chosen])
+
+    def each(show: Callable[[ShadowRow], str]) -> str:
+        return _three([show(row) for row in chosen])
+
+    return [
+        report.defense if report.model == "resnet" else f"{report.defense} ({report.model})",
+        str(report.shadows),
+        str(report.canaries or NOTHING),
+        f"{report.mean_test_accuracy:.3f}",
+        each(lambda row: f"{row.models.auc:.3f}"),
+        each(lambda row: _percent(row.models)),
+        of_canaries(lambda row: f"{row.auc:.3f}"),
+        of_canaries(_percent),
+        each(lambda row: f"{row.epsilon.lower_bound:.2f}"),
+        _three([NOTHING if run is None else f"{run.lower_bound:.2f}" for run in runs]),
+        NOTHING if report.accounted is None else f"{report.accounted.epsilon:.2f}",
+    ]
+
+
+def _three(cells: Sequence[str]) -> str:
+    return NOTHING if set(cells) == {NOTHING} else " / ".join(cells)
+
+
+def _percent(row: OfAllModels) -> str:
+    rate = row.tpr_at_fpr["0.001"]
+    return f"{100 * rate.value:.1f} %{'' if rate.mistakes >= 1 else '*'}"

@@ -1,0 +1,127 @@
+"""An audit by shadow models as text and pictures, from the record alone."""
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from common.evaluation.shadow_record import OfAllModels, Rate, ShadowReport
+from common.reports import pictures, tables
+from common.runtime import storage
+
+WIDTH = 120
+NOTHING = "-"
+NAMES = {"none": "alone", "paper": "paper's fence", "steady": "steady fence"}
+READING = (
+    "Each attack knows what shadow models answer behind the same fence, each with a rule of its own. Target: the AUC "
+    "on the target's final test, with the middle 95 % of resamples. All models: each in its turn is the target, and "
+    "the others but its twin are its shadow models; rates are of all their scores together, with 95 % intervals over "
+    "the models. Epsilon: what training is proved not to be private by, with 95 % confidence, by the target alone at a "
+    "threshold fixed on the fitting role; in brackets the greatest that so many samples could prove."
+)
+
+
+def write(folder: Path, report: ShadowReport, images: torch.Tensor) -> str:
+    """Write shadows.json, shadows.txt and the most vulnerable samples' images; the text.
+
+    images:  of the most vulnerable, float [v, C, H, W] in [0, 1]
+    """
+    said = text(report)
+    with storage.staged_folders(folder, last="shadows.json") as (stage,):
+        storage.write_text(stage / "shadows.txt", said)
+        if len(images):
+            title = f"{report.dataset}, {report.defense}: most vulnerable, left to right"
+            pictures.save(pictures.image_grid({"": images}, title=title), stage / "vulnerable.png")
+        storage.write_json(stage / "shadows.json", report.model_dump(mode="json", by_alias=True))
+    return said
+
+
+def text(report: ShadowReport) -> str:
+    """A table of attacks for each fence, the canaries, the bounds and the most vulnerable samples."""
+    lines = [
+        f"{report.dataset}, {report.defense} ({report.model}): {report.shadows} shadow models behind one diffusion "
+        f"model, the target's; {report.samples['final_test']} samples; test accuracy {report.test_accuracy:.3f}, mean "
+        f"of all models {report.mean_test_accuracy:.3f}",
+        "",
+        *textwrap.wrap(READING, WIDTH),
+    ]
+    for name, part in report.fences.items():
+        lines += ["", f"{NAMES[name].capitalize()}, attack chosen on the fitting role: {part.chosen}"]
+        lines.append(tables.text(HEADER, list(_rows(report, name))))
+        lines += [f"{attack}  not run: {reason}" for attack, reason in part.not_run.items()]
+    lines += ["", *_proofs(report)]
+    if report.vulnerable:
+        lines += [
+            "",
+            *textwrap.wrap(VULNERABLE, WIDTH),
+            tables.text(("sample", *map(_named, report.fences)), _worst(report)),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+HEADER = (
+    "attack",
+    "target's AUC",
+    "all models: AUC",
+    "TPR at 0.1 % FPR",
+    "TNR at 0.1 % FNR",
+    "canaries: AUC",
+    "TPR at 0.1 % FPR",
+    "epsilon",
+)
+VULNERABLE = (
+    "Most vulnerable samples: found by half of the shadow models without a fence, measured by the other half. How far "
+    "apart answers of models lie that were trained on it and that were not, in standard deviations."
+)
+
+
+def _named(name: str) -> str:
+    return NAMES[name]
+
+
+def _rows(report: ShadowReport, fence: str) -> Iterator[list[str]]:
+    for name, row in report.fences[fence].attacks.items():
+        bound = row.epsilon
+        yield [
+            name,
+            f"{row.auc:.3f} [{row.auc_ci[0]:.3f}, {row.auc_ci[1]:.3f}]",
+            f"{row.models.auc:.3f} [{row.models.auc_ci[0]:.3f}, {row.models.auc_ci[1]:.3f}]",
+            _rate(row.models.tpr_at_fpr["0.001"]),
+            _rate(row.models.tnr_at_fnr["0.001"]),
+            NOTHING if row.canaries is None else f"{row.canaries.auc:.3f}",
+            NOTHING if row.canaries is None else _of_canaries(row.canaries),
+            f"{bound.lower_bound:.2f} [{bound.ceiling:.2f}]",
+        ]
+
+
+def _rate(rate: Rate) -> str:
+    """In per cent; with a star where the allowed mistakes come to none."""
+    star = "" if rate.mistakes >= 1 else "*"
+    return f"{100 * rate.value:.1f} % [{100 * rate.interval[0]:.1f}, {100 * rate.interval[1]:.1f}]{star}"
+
+
+def _of_canaries(row: OfAllModels) -> str:
+    return _rate(row.tpr_at_fpr["0.001"])
+
+
+def _proofs(report: ShadowReport) -> list[str]:
+    lines = []
+    if report.accounted is not None:
+        lines.append(f"DP-SGD accounts for epsilon {report.accounted.epsilon:.2f} at delta {report.accounted.delta:g}")
+    for name, part in report.fences.items():
+        run = part.one_run
+        if run is not None:
+            lines.append(
+                f"One run, {NAMES[name]}: {run.attack} guesses {run.guesses} of {run.canaries} canaries, {run.right} "
+                f"right: epsilon at least {run.lower_bound:.2f} (at most {run.ceiling:.2f} could be shown)"
+            )
+    return [*lines, f"delta is {report.delta:g}; * no mistake among so few samples is less than the rate allows"]
+
+
+def _worst(report: ShadowReport) -> list[list[str]]:
+    rows = []
+    for each in report.vulnerable:
+        said = f"{each.index}, label {each.label}" + (" (wrong: a canary)" if each.canary else "")
+        rows.append([said, *(f"{each.separations[name]:+.2f}" for name in report.fences)])
+    return rows

@@ -1,0 +1,171 @@
+"""LiRA and RMIA against closed forms and against loops over samples and models."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from common.attacks import ATTACKS, lira, rmia
+from common.attacks.interface import CannotRun, Fitting, Needs
+from common.attacks.observations import Observations
+from common.statistics import roc
+
+NORMAL = NormalDist()
+FITTING = Fitting(None, 0)
+ONE = Needs(shadows=True)
+TWO = Needs({"image": 2}, shadows=True)
+
+
+def observed(phi, shadow_phi, in_shadow, member):
+    """Of two classes, label 0, so that phi of the true label is the first logit less the second."""
+    logits = np.stack([phi, np.zeros_like(phi)], axis=-1)
+    labels = np.zeros(len(phi), dtype=int)
+    return Observations(logits, labels, member, ("image",) * phi.shape[1], shadow_phi=shadow_phi, in_shadow=in_shadow)
+
+
+def gaussian(*, n, models, queries, gain, seed):
+    """A sample's phi is normal round a centre of its own, ``gain`` greater where the model was trained on it."""
+    generator = np.random.default_rng(seed)
+    centre, sd = generator.normal(0, 5, (n, 1)), 1.7
+    member = np.arange(n) < n // 2
+    half = np.arange(models)[:, None] < models // 2
+    in_shadow = generator.permuted(np.repeat(half, n, axis=1), axis=0)
+    phi = centre + sd * (gain * member[:, None] + generator.normal(size=(n, queries)))
+    shadow_phi = centre + sd * (gain * in_shadow[:, :, None] + generator.normal(size=(models, n, queries)))
+    return observed(phi, shadow_phi, in_shadow, member)
+
+
+@pytest.mark.parametrize("queries", [1, 2])
+@pytest.mark.parametrize("gain", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("variance", ["one", "each"])
+def test_lira_has_the_roc_of_two_normal_distributions(queries, gain, variance):
+    """A likelihood ratio of known separation d has AUC normal(d / sqrt 2), and TPR normal(d - z) at FPR 1 - normal(z).
+
+    Independent queries add up to a separation of sqrt(queries) times that of one.
+    """
+    observations = gaussian(n=6000, models=400, queries=queries, gain=gain, seed=queries)
+    needs = ONE if queries == 1 else TWO
+    found = lira.statistic(needs, observations, kind="online", variance=variance)
+    d = gain * math.sqrt(queries)
+    assert roc.auc(found, observations.membership) == pytest.approx(NORMAL.cdf(d / math.sqrt(2)), abs=0.02)
+    for fpr in (0.05, 0.2):
+        expected = NORMAL.cdf(d + NORMAL.inv_cdf(fpr))
+        assert roc.tpr_at_fpr(found, observations.membership, fpr) == pytest.approx(expected, abs=0.045)
+    if queries == 1:  # who knows how the others answer loses nothing, where the shift is the same for all
+        outside = lira.statistic(needs, observations, kind="offline", variance=variance)
+        assert roc.auc(outside, observations.membership) == pytest.approx(NORMAL.cdf(d / math.sqrt(2)), abs=0.02)
+
+
+def small(seed=0, *, n=12, models=8, queries=2):
+    return gaussian(n=n, models=models, queries=queries, gain=1.0, seed=seed)
+
+
+def by_loops(observations, *, kind, centre, variance):
+    """LiRA sample by sample and query by query."""
+    phi = observations.answers[:, :, 0]
+    middle = {"mean": np.mean, "median": np.median}[centre]
+    n, queries = phi.shape
+    models = range(len(observations.shadow_phi))
+
+    def values(sample, query, seen):
+        return [observations.shadow_phi[s, sample, query] for s in models if observations.in_shadow[s, sample] == seen]
+
+    def sd(sample, query, seen):
+        chosen = [sample] if variance == "each" else range(n)
+        squares = freedom = 0.0
+        for other in chosen:
+            mine = values(other, query, seen)
+            squares += sum((value - middle(mine)) ** 2 for value in mine)
+            freedom += len(mine) - 1
+        return math.sqrt(squares / freedom)
+
+    scores = []
+    for sample in range(n):
+        total = 0.0
+        for query in range(queries):
+            out = NormalDist(middle(values(sample, query, False)), sd(sample, query, False))
+            if kind == "offline":
+                total -= math.log(1 - out.cdf(phi[sample, query]))
+            else:
+                inside = NormalDist(middle(values(sample, query, True)), sd(sample, query, True))
+                total += math.log(inside.pdf(phi[sample, query])) - math.log(out.pdf(phi[sample, query]))
+        scores.append(total)
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("kind", ["online", "offline"])
+@pytest.mark.parametrize("centre", ["mean", "median"])
+@pytest.mark.parametrize("variance", ["one", "each"])
+def test_lira_by_loops(kind, centre, variance):
+    observations = small()
+    found = lira.statistic(TWO, observations, kind=kind, centre=centre, variance=variance)
+    np.testing.assert_allclose(found, by_loops(observations, kind=kind, centre=centre, variance=variance), rtol=1e-6)
+
+
+def test_averaged_queries_are_one_query():
+    many = small(queries=3)
+    one = observed(
+        many.answers[:, :, 0].mean(axis=1, keepdims=True),
+        many.shadow_phi.mean(axis=2, keepdims=True),
+        many.in_shadow,
+        many.member,
+    )
+    found = lira.statistic(Needs({"image": 3}, shadows=True), many, kind="online", averaged=True)
+    np.testing.assert_allclose(found, lira.statistic(ONE, one, kind="online"))
+
+
+def test_lira_does_not_care_what_is_added_to_or_multiplied_with_all_phi():
+    """The statistic is of standardised distances; the two log densities' units cancel."""
+    first = small(queries=1)
+    phi = 3 * first.answers[:, :, 0] - 2
+    other = observed(phi, 3 * first.shadow_phi - 2, first.in_shadow, first.member)
+    np.testing.assert_allclose(lira.statistic(ONE, first, kind="online"), lira.statistic(ONE, other, kind="online"))
+
+
+def rmia_by_loops(fit_on, test, *, kind, a=0.3, gamma=2.0):
+    def ratio(observations, sample):
+        chosen = [
+            1 / (1 + math.exp(-observations.shadow_phi[s, sample, 0]))
+            for s in range(len(observations.shadow_phi))
+            if kind == "online" or not observations.in_shadow[s, sample]
+        ]
+        mean = sum(chosen) / len(chosen)
+        if kind == "offline":
+            mean = ((1 + a) * mean + (1 - a)) / 2
+        return 1 / (1 + math.exp(-observations.answers[sample, 0, 0])) / mean
+
+    others = [ratio(fit_on, z) for z in range(len(fit_on)) if not fit_on.member[z]]
+    return [sum(ratio(test, x) / z >= gamma for z in others) / len(others) for x in range(len(test))]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rmia", "online"), ("rmia_offline", "offline")])
+def test_rmia_by_loops(name, kind):
+    fit_on, test = small(1, n=40, queries=1), small(2, n=30, queries=1)
+    attack = ATTACKS[name]
+    known = attack.fit(fit_on, FITTING)
+    found = attack.scores(known, test) + known.threshold
+    expected = rmia_by_loops(fit_on, test, kind=kind)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert 0 < sum(expected) < len(expected)
+
+
+def test_a_ratio_of_exactly_gamma_counts():
+    assert rmia.beaten(np.array([0.0, 1.0]), np.array([1.0, 1.5]), gamma=math.e).tolist() == [0.5, 0.5]
+
+
+def test_too_few_models_are_named():
+    lonely = small()
+    never = observed(lonely.answers[:, :, 0], lonely.shadow_phi, np.zeros_like(lonely.in_shadow), lonely.member)
+    with pytest.raises(CannotRun, match="at least two shadow models of each kind"):
+        lira.statistic(TWO, never, kind="online")
+    assert np.isfinite(lira.statistic(TWO, never, kind="offline")).all()
+    always = observed(lonely.answers[:, :, 0], lonely.shadow_phi, np.ones_like(lonely.in_shadow), lonely.member)
+    with pytest.raises(CannotRun, match="that was not trained on it"):
+        rmia.log_ratios(TWO, always, kind="offline")
+
+
+def test_models_that_all_answer_alike_give_finite_scores():
+    alike = small(queries=1)
+    same = observed(alike.answers[:, :, 0], np.zeros_like(alike.shadow_phi), alike.in_shadow, alike.member)
+    assert np.isfinite(lira.statistic(ONE, same, kind="online")).all()

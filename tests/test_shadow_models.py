@@ -1,0 +1,118 @@
+"""Shadow models by the real command lines: a store that grows, is refused where it does not fit, and is audited."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from common.attacks import ATTACKS
+from common.cli.summary import main as summary
+from tests import miniature, served
+from tests.miniature import files_below
+
+TRAIN = ("digits", "train_shadows.py", "--defense")
+AUDIT = ("digits/evaluate_MIAs", "evaluate.py", "--defense")
+BY_SHADOWS = {name for name, attack in ATTACKS.items() if attack.needs.shadows}
+
+
+@pytest.fixture
+def root(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def test_a_store_grows_and_is_audited(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert summary(["--shadows"], root=root) == 1
+    assert "`python train_shadows.py --defense undefended`" in capsys.readouterr().err
+    models = root / "digits" / "final-all-models" / "resnet"
+    before = files_below(models)
+    done = served.run(root, *TRAIN, "undefended", "--count", "8")
+    assert done.returncode == 0, done.stderr
+    store = models / "undefended.shadows"
+    first = files_below(store)
+    assert sorted(first) == [*(f"{number:04}.logits.pth" for number in range(9)), "store.json"]  # no model is kept
+    assert {name: data for name, data in files_below(models).items() if ".shadows/" not in name} == before
+
+    said = served.run(root, *TRAIN, "undefended", "--count", "10", "--dry-run").stdout
+    assert "9 of 11 models' answers there" in said
+    done = served.run(root, *TRAIN, "undefended", "--count", "10", "--keep-models")
+    assert done.returncode == 0, done.stderr
+    after = files_below(store)
+    assert {name: after[name] for name in first} == first  # what was there is not touched
+    assert {"0009.logits.pth", "0010.pth.tar"} <= after.keys() and "0008.pth.tar" not in after
+
+    done = served.run(root, *AUDIT, "undefended", "--shadows")
+    assert done.returncode == 0, done.stderr
+    results = root / "digits" / "evaluate_MIAs" / "results" / "undefended_shadows"
+    report = json.loads((results / "shadows.json").read_text())
+    assert (results / "shadows.txt").read_text() in done.stdout
+    assert (report["shadows"], report["canaries"], list(report["fences"])) == (10, 0, ["none", "paper", "steady"])
+    for name, part in report["fences"].items():
+        assert part["attacks"].keys() | part["not_run"].keys() == BY_SHADOWS
+        assert set(part["not_run"]) == (
+            {each for each in BY_SHADOWS if each.endswith("_16")} if name == "none" else set()
+        )
+        for row in part["attacks"].values():
+            assert row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1] and row["canaries"] is None
+            assert row["epsilon"]["lower_bound"] <= row["epsilon"]["ceiling"]
+    document = root / "table.md"
+    document.write_text("<!-- by shadow models: begin -->\n<!-- by shadow models: end -->\n")
+    assert summary(["--shadows"], root=root) == 0
+    assert "undefended  10" in capsys.readouterr().out
+    assert summary(["--shadows", "--dataset", "digits", "--into", str(document)], root=root) == 0
+    assert "| undefended | 10 | - |" in document.read_text()
+    (results / "shadows.json").write_bytes((results / "shadows.json").read_bytes()[:-9])
+    assert summary(["--shadows"], root=root) == 1 and "shadows.json: not readable" in capsys.readouterr().err
+    assert len(report["vulnerable"]) == 10 and (results / "vulnerable.png").stat().st_size > 0
+
+
+def test_canaries_are_in_models_of_their_own(root: Path) -> None:
+    done = served.run(root, *TRAIN, "memguard", "--count", "8", "--canaries", "8")
+    assert done.returncode == 0, done.stderr
+    models = root / "digits" / "final-all-models" / "resnet"
+    assert not list((models / "undefended.shadows-8-canaries").glob("*.pth.tar"))  # which these were built on
+    assert not list((models / "memguard.shadows-8-canaries").glob("*.pth.tar"))
+    done = served.run(root, *AUDIT, "memguard", "--shadows", "8")
+    assert done.returncode == 0, done.stderr
+    assert "One run, steady fence" in done.stdout and "4 of 8 canaries" in done.stdout
+    results = root / "digits" / "evaluate_MIAs" / "results" / "memguard_shadows-8-canaries"
+    report = json.loads((results / "shadows.json").read_text())
+    assert report["canaries"] == report["samples"]["canaries"] == 8
+    for part in report["fences"].values():
+        assert all(row["canaries"] is not None for row in part["attacks"].values())
+        assert part["one_run"]["lower_bound"] <= part["one_run"]["ceiling"]
+
+
+def test_too_few_or_other_shadow_models_are_refused_by_name(root: Path) -> None:
+    done = served.run(root, *AUDIT, "undefended", "--shadows")
+    assert done.returncode == 1 and "`python train_shadows.py --defense undefended`" in done.stderr
+    assert served.run(root, *TRAIN, "undefended", "--count", "2").returncode == 0
+    store = root / "digits" / "final-all-models" / "resnet" / "undefended.shadows"
+    done = served.run(root, *AUDIT, "undefended", "--shadows")
+    assert done.returncode == 1 and "has 2 shadow models, and an audit needs at least 8" in done.stderr
+    before = files_below(store)
+    miniature.shrink(root / "digits" / "configs" / "undefended.yaml", {"learning_rate": 0.5})
+    done = served.run(root, *TRAIN, "undefended", "--count", "4")
+    assert done.returncode == 1 and "undefended.learning_rate: 0.001 -> 0.5" in done.stderr
+    assert "undefended.shadows was made with other settings" in done.stderr
+    assert files_below(store) == before
+
+
+@pytest.mark.parametrize("count", ["3", "0"])
+def test_an_odd_number_is_no_number_of_pairs(root: Path, count: str) -> None:
+    assert served.run(root, *TRAIN, "undefended", "--count", count).returncode == 2
+
+
+def test_a_damaged_answer_is_named_with_the_way_out(root: Path) -> None:
+    assert served.run(root, *TRAIN, "undefended", "--count", "8").returncode == 0
+    path = root / "digits" / "final-all-models" / "resnet" / "undefended.shadows" / "0003.logits.pth"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-50])
+    done = served.run(root, *AUDIT, "undefended", "--shadows")
+    assert done.returncode == 1 and "0003.logits.pth" in done.stderr and "delete it" in done.stderr
+    path.write_bytes((path.with_name("0004.logits.pth")).read_bytes())
+    done = served.run(root, *AUDIT, "undefended", "--shadows")
+    assert done.returncode == 1 and "0003.logits.pth is not of this store" in done.stderr
+    path.unlink()
+    assert served.run(root, *TRAIN, "undefended", "--count", "8").returncode == 0
+    assert path.read_bytes() == whole
