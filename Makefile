@@ -1,4 +1,4 @@
-# make demo | test | lint | fuzz | null | results | bench. Each makes .venv from the pins when it is missing or out of date;
+# make demo | test | lint | fuzz | null | results | shadows | bench. Each makes .venv from the pins when it is missing or out of date;
 # `make PYTHON=python test` uses the environment that is already active instead.
 BASE_PYTHON ?= python3
 ifdef PYTHON
@@ -9,7 +9,7 @@ environment := .venv/.complete
 endif
 export PYTHON
 
-.PHONY: demo test lint fuzz null results bench clean
+.PHONY: demo test lint fuzz null results shadows bench clean
 demo: $(environment)
 	bash all-train-all.sh --dataset digits --defense undefended
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended
@@ -35,6 +35,16 @@ results: $(environment)
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended --seeds 0 1 2 3 4
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense all --seeds 0 1 2
 	"$(PYTHON)" -m common.summary --dataset digits --seeds --into docs/results.md
+
+# the table by shadow models of docs/results.md: 64 of the undefended classifier, 16 of each other; it goes on in the same way
+shadows: $(environment)
+	bash all-train-all.sh --dataset digits --defense undefended
+	for defense in undefended selena advreg hamp relaxloss dpsgd memguard; do \
+		count=16; test $$defense != undefended || count=64; \
+		(cd digits && "$(PYTHON)" train_shadows.py --defense $$defense --count $$count --canaries 32 --nproc 2) || exit 1; \
+		bash digits/evaluate_MIAs/evaluate_mia.sh --defense $$defense --shadows 32 || exit 1; \
+	done
+	"$(PYTHON)" -m common.summary --dataset digits --shadows --into docs/results.md
 
 bench: $(environment)
 	"$(PYTHON)" -m tests.benchmarks

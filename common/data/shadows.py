@@ -38,7 +38,7 @@ def canaries(partition: Partition, labels: np.ndarray, count: int, *, num_classe
     if count == 0:
         return NONE
     members, others = (cuts["final_test"] for cuts in _cuts(partition))
-    if count % 2 or count > len(members):
+    if count < 0 or count % 2 or count > len(members):
         raise UserError(f"--canaries {count}: an even number, at most {len(members)}, half of the final test's samples")
     generator = rng.numpy_generator(partition.key, "canaries")
     chosen = np.concatenate([generator.choice(part, count // 2, replace=False) for part in (members, others)])

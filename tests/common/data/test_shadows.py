@@ -94,7 +94,7 @@ def test_each_canary_is_in_by_a_draw_of_its_own():
 
 def test_what_cannot_be_is_refused():
     whole = partition()
-    for count in (7, 26):
+    for count in (7, 26, -2):
         with pytest.raises(UserError, match=f"--canaries {count}: an even number, at most 24"):
             shadows.canaries(whole, LABELS, count, num_classes=7)
     with pytest.raises(UserError, match="halves of 48 members and 40 reference samples"):
