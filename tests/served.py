@@ -14,7 +14,15 @@ from pathlib import Path
 
 WORK = [
     f"common.experiment.{name}"
-    for name in ("data_partition", "evaluate", "export_published", "train_all", "train_ddpm", "train_defense")
+    for name in (
+        "data_partition",
+        "evaluate",
+        "export_published",
+        "train_all",
+        "train_ddpm",
+        "train_defense",
+        "train_shadows",
+    )
 ]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["common.cli.train_all", *WORK, "sklearn.datasets", "tests.served"])

@@ -496,6 +496,7 @@ def test_wrong_usage_exits_with_2_and_the_choices(trained: Path) -> None:
         ("digits", "data_partition.py", "data_partition.py"),
         ("digits", "train_ddpm.py", "train_ddpm.py"),
         ("digits", "train_defense.py", "train_defense.py"),
+        ("digits", "train_shadows.py", "train_shadows.py"),
         ("digits", "export_published.py", "export_published.py"),
         ("digits/evaluate_MIAs", "evaluate.py", "evaluate_mia.sh"),
         (".", "common/cli/train_all.py", "all-train-all.sh"),

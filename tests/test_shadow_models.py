@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from common.attacks import ATTACKS
+from common.attacks import SHADOW_ATTACKS
 from common.cli.summary import main as summary
-from tests import miniature, served
+from tests import served
 from tests.miniature import files_below
 
 TRAIN = ("digits", "train_shadows.py", "--defense")
 AUDIT = ("digits/evaluate_MIAs", "evaluate.py", "--defense")
-BY_SHADOWS = {name for name, attack in ATTACKS.items() if attack.needs.shadows}
+BY_SHADOWS = set(SHADOW_ATTACKS)
 
 
 @pytest.fixture
@@ -91,10 +91,12 @@ def test_too_few_or_other_shadow_models_are_refused_by_name(root: Path) -> None:
     done = served.run(root, *AUDIT, "undefended", "--shadows")
     assert done.returncode == 1 and "has 2 shadow models, and an audit needs at least 8" in done.stderr
     before = files_below(store)
-    miniature.shrink(root / "digits" / "configs" / "undefended.yaml", {"learning_rate": 0.5})
-    done = served.run(root, *TRAIN, "undefended", "--count", "4")
-    assert done.returncode == 1 and "undefended.learning_rate: 0.001 -> 0.5" in done.stderr
+    done = served.run(root, *TRAIN, "undefended", "--count", "4", "--set", "evaluation.shadows.candidates=5")
+    assert done.returncode == 1 and "near.candidates: 4 -> 5" in done.stderr
     assert "undefended.shadows was made with other settings" in done.stderr
+    done = served.run(root, *TRAIN, "undefended", "--count", "4", "--set", "undefended.learning_rate=0.5")
+    assert done.returncode == 1 and "learning_rate: 0.001 -> 0.5" in done.stderr
+    assert "undefended.pth.tar was trained with other settings than shadow models would be" in done.stderr
     assert files_below(store) == before
 
 

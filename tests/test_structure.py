@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.attacks import ATTACKS
+from common.attacks import ATTACKS, SHADOW_ATTACKS
 from common.defenses import DEFENSES
 from common.models import MODELS
 from tests.miniature import DATASETS, REPOSITORY
@@ -109,10 +109,13 @@ def test_attacks_see_arrays_only() -> None:
 
 
 def test_registries_name_things_that_are_there() -> None:
-    for registry in (ATTACKS, DEFENSES, MODELS):
+    for registry in (ATTACKS, SHADOW_ATTACKS, DEFENSES, MODELS):
         for name, thing in registry.items():
             assert thing is registry[name] and name in registry
-    assert [attack.name for attack in ATTACKS.values()] == list(ATTACKS)
+    for attacks, by_shadows in ((ATTACKS, False), (SHADOW_ATTACKS, True)):
+        assert [(attack.name, attack.needs.shadows) for attack in attacks.values()] == [
+            (n, by_shadows) for n in attacks
+        ]
 
 
 def test_the_environment_has_one_source_of_versions() -> None:

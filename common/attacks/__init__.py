@@ -2,7 +2,8 @@
 
 They see arrays: no model of the target, no file, no dataset.
 
-The registry: an attack is one file here and one line below; what it must have is in interface.py.
+The registries: an attack is one file here and one line below; what it must have is in interface.py. Attacks that need
+shadow models have a registry of their own, since only an audit by shadow models runs them.
 """
 
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ ATTACKS: "Registry[Attack]" = Registry(
     label_combined="common.attacks.label_only:COMBINED",
     everything="common.attacks.everything:ATTACK",
     boundary="common.attacks.boundary:ATTACK",
+)
+
+SHADOW_ATTACKS: "Registry[Attack]" = Registry(
     lira="common.attacks.lira:ONLINE",
     lira_16="common.attacks.lira:ONLINE_16",
     lira_mean_16="common.attacks.lira:MEAN_16",

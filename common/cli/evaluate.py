@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from common.experiment.experiment import Experiment
     from common.runtime.subject import Subject
 
-ALONE = [name for name, attack in ATTACKS.items() if not attack.needs.shadows]
-
 
 def main(folder: Path, argv: list[str] | None = None) -> int:
     parser = flags.parser("evaluate_mia.sh", "Attack a trained classifier, alone and behind Diffence, and report both.")
@@ -95,11 +93,11 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attacks",
         nargs="+",
-        choices=(*ALONE, "fast", "all"),
+        choices=(*ATTACKS, "fast", "all"),
         default=["fast"],
         metavar="NAME",
         help="attacks of the held-out protocol: fast, which is all that need no search for the boundary; all; or some "
-        f"of {', '.join(ALONE)} (default: fast)",
+        f"of {', '.join(ATTACKS)} (default: fast)",
     )
     parser.add_argument(
         "--seeds",
@@ -163,9 +161,9 @@ def _protocols(options: argparse.Namespace) -> "list[Protocol]":
     """Those that were asked for, with the attacks that were."""
     from common.evaluation.protocols import PROTOCOLS
 
-    names = [name for name in ALONE if name in options.attacks or "all" in options.attacks]
+    names = [name for name in ATTACKS if name in options.attacks or "all" in options.attacks]
     if "fast" in options.attacks:
-        names = [name for name in ALONE if ATTACKS[name].fast or name in names]
+        names = [name for name, attack in ATTACKS.items() if attack.fast or name in names]
     return [replace(each, chosen=tuple(names)) for name, each in PROTOCOLS.items() if name in options.protocol]
 
 

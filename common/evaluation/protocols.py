@@ -100,11 +100,10 @@ class Protocol:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The attacks that only those get who ask for them, by name, with how to ask; none that needs shadow models."""
+        """The attacks that only those get who ask for them, by name, with how to ask."""
         if self.published_attacks:
             return {}
-        alone = (name for name, attack in ATTACKS.items() if not attack.needs.shadows)
-        slow = (name for name in alone if not ATTACKS[name].fast and not self._is_chosen(name))
+        slow = (name for name, attack in ATTACKS.items() if not attack.fast and not self._is_chosen(name))
         return {name: f"slow, so only with `--attacks all` or `--attacks {name}`" for name in slow}
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from common.attacks import ATTACKS
+from common.attacks import SHADOW_ATTACKS
 from common.attacks.interface import CannotRun, Fitting
 from common.evaluation.shadow_record import Epsilon, OfAllModels, OneRun, Rate, ShadowRow, UnderFence, Vulnerable
 from common.evaluation.shadows import Models, Scores, each_in_turn, separations
@@ -28,9 +28,7 @@ def under_fence(models: Models, roles: Roles, fitting: Fitting, *, resamples: in
     fit_on, test, canaries = roles["attack_fit"], roles["final_test"], roles["canaries"]
     everyone = np.concatenate([fit_on, test, canaries])
     cuts = np.cumsum([len(fit_on), len(test)])
-    for name, attack in ATTACKS.items():
-        if not attack.needs.shadows:
-            continue
+    for name, attack in SHADOW_ATTACKS.items():
         try:
             whole = each_in_turn(models, attack, fit_on, everyone, fitting)
         except CannotRun as reason:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.benchmarks import arrays, evaluations, inference, training
+from tests.benchmarks import arrays, evaluations, inference, shadows, training
 from tests.benchmarks.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "reading": arrays.reading,
     "step": training.step,
     "soft_labels": training.soft_labels,
+    "shadow_models": shadows.shadow_models,
     "growth": inference.growth,
     "evaluation": evaluations.evaluation,
     "processes": evaluations.processes,

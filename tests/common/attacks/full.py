@@ -21,7 +21,6 @@ def observations(n, *, seed, separation=1.0, num_classes=3):
     queries = tuple(kind for kind, count in NEEDS.queries.items() for _ in range(count))
     label_queries = tuple(kind for kind, count in NEEDS.labels.items() for _ in range(count))
     answers = logits + 0.1 * generator.normal(size=(n, len(queries), num_classes))
-    seen = generator.permuted(np.repeat(np.arange(8)[:, None] < 4, n, axis=1), axis=0)  # by each of 8 shadow models
     return replace(
         Observations.of_images(answers[:, 0], labels, member),
         answers=answers,
@@ -32,6 +31,4 @@ def observations(n, *, seed, separation=1.0, num_classes=3):
         label_queries=label_queries,
         boundary=generator.random(n),
         boundary_cost=1000,
-        shadow_phi=generator.normal(size=(8, n, len(queries))) + separation * seen[:, :, None],
-        in_shadow=seen,
     )

@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from common.attacks import ATTACKS, lira, rmia
+from common.attacks import SHADOW_ATTACKS, lira, rmia
 from common.attacks.interface import CannotRun, Fitting, Needs
 from common.attacks.observations import Observations
 from common.statistics import roc
@@ -142,7 +142,7 @@ def rmia_by_loops(fit_on, test, *, kind, a=0.3, gamma=2.0):
 @pytest.mark.parametrize(("name", "kind"), [("rmia", "online"), ("rmia_offline", "offline")])
 def test_rmia_by_loops(name, kind):
     fit_on, test = small(1, n=40, queries=1), small(2, n=30, queries=1)
-    attack = ATTACKS[name]
+    attack = SHADOW_ATTACKS[name]
     known = attack.fit(fit_on, FITTING)
     found = attack.scores(known, test) + known.threshold
     expected = rmia_by_loops(fit_on, test, kind=kind)

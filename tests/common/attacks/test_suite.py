@@ -103,8 +103,7 @@ def attack(needs):
     ],
 )
 def test_an_attack_that_cannot_run_is_listed_with_the_reason(needs, reason):
-    bare = [replace(observations, shadow_phi=None, in_shadow=None) for observations in (FIT_ON, TEST)]
-    found = suite.run([attack(needs), ATTACKS["loss"]], *bare, FITTING)
+    found = suite.run([attack(needs), ATTACKS["loss"]], FIT_ON, TEST, FITTING)
     assert found.not_run == {"mine": reason} and list(found.scored) == ["loss"]
 
 

@@ -103,7 +103,7 @@ def test_a_dry_run_of_everything_works_from_nothing(tmp_path):
             (*EVALUATE, "--set", "evaluation.nn_attack.validation=1.0"),
             "validation: Input should be less than 1",
         ),
-        (("digits", "data_partition.py", "--set", "data.validation=16"), "must be smaller than reference (16)"),
+        (("digits", "data_partition.py", "--set", "data.validation=24"), "must be smaller than reference (24)"),
         (("digits", "data_partition.py", "--set", "data.members=true"), "members: Input should be a valid integer"),
     ],
 )
