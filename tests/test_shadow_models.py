@@ -94,6 +94,8 @@ def test_too_few_or_other_shadow_models_are_refused_by_name(root: Path) -> None:
     done = served.run(root, *TRAIN, "undefended", "--count", "4", "--set", "evaluation.shadows.candidates=5")
     assert done.returncode == 1 and "near.candidates: 4 -> 5" in done.stderr
     assert "undefended.shadows was made with other settings" in done.stderr
+    done = served.run(root, *TRAIN, "undefended", "--count", "4", "--set", "diffence.steady.noise=shared")
+    assert done.returncode == 1 and "steady.noise in configs/diffence.yaml must be per_image" in done.stderr
     done = served.run(root, *TRAIN, "undefended", "--count", "4", "--set", "undefended.learning_rate=0.5")
     assert done.returncode == 1 and "learning_rate: 0.001 -> 0.5" in done.stderr
     assert "undefended.pth.tar was trained with other settings than shadow models would be" in done.stderr

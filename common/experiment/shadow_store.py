@@ -100,7 +100,8 @@ class Store:
         """For the images and for the pool of near-copies: a fence of as many candidates, and its key."""
         config, seed = self.experiment.fence_config, self.experiment.seed
         own = config.of("paper").with_measures(num_candidates=config.most_candidates)
-        near = own.with_measures(num_candidates=self.experiment.evaluation_config.shadows.candidates)
+        pool = max(self.experiment.evaluation_config.shadows.candidates, config.most_candidates)
+        near = own.with_measures(num_candidates=pool)
         return {"own": (own, seed), "near": (near, rng.derive_seed(seed, "near copies"))}
 
     def reconstructions(self, name: str) -> Reconstructions:
@@ -188,6 +189,11 @@ class Store:
         experiment.folder.require(experiment.folder.partition, "python data_partition.py")
         require_diffusion_model(experiment)
         shadows.require_pool(experiment.partition)
+        if experiment.fence_config.steady.noise != "per_image":
+            raise UserError(
+                "shadow models of both fences answer from the same reconstructions, each image with noise of its own: "
+                "steady.noise in configs/diffence.yaml must be per_image for them"
+            )
         if self.canaries == 0:
             path = experiment.folder.classifier(subject)
             experiment.folder.require(path, subject.training_command)
