@@ -119,7 +119,7 @@ class Partition:
 
 
 def quarters(indices: np.ndarray) -> dict[str, np.ndarray]:
-    """What each role gets of a list."""
+    """What each role gets of a list int64 [n]: a quarter, a quarter and a half, in this order."""
     half = len(indices) // 2
     quarter = half // 2
     return {"tuning": indices[:quarter], "attack_fit": indices[quarter:half], "final_test": indices[half:]}

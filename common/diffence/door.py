@@ -10,7 +10,6 @@ from common.runtime.errors import UserError
 
 Answers = Literal["logits", "probabilities"]
 
-
 KEY_BYTES = 16  # at least, of a secret key
 MOST_CANDIDATES = 10_000
 

@@ -29,7 +29,8 @@ class OfAllModels(Record):
 
 
 class Epsilon(Record):
-    """A lower bound that holds with 95 % confidence, from the target alone at a threshold fixed on the fitting role.
+    """A lower bound from the target alone at a threshold fixed on the fitting role, with 95 % confidence if the samples
+    of one model were independent.
 
     ceiling:  the greatest that so many samples could give
     """

@@ -14,7 +14,8 @@ from common.runtime.paths import DatasetFolder
 READING = (
     "By the attack that the fitting role chose behind each fence; three figures are alone, with the paper's fence, "
     "with the steady fence. TPR: at 0.1 % FPR, with the scores of all models together, each being the target in its "
-    "turn. Epsilon: a lower bound with 95 % confidence from the target alone; one run: the same from its canaries."
+    "turn. Epsilon: a lower bound from the target alone, with 95 % confidence if the samples of one model were "
+    "independent; one run: one that needs no such thing, from the target's canaries."
 )
 HEADER = [
     "defence",

@@ -17,8 +17,8 @@ READING = (
     "Each attack knows what shadow models answer behind the same fence, each with a rule of its own. Target: the AUC "
     "on the target's final test, with the middle 95 % of resamples. All models: each in its turn is the target, and "
     "the others but its twin are its shadow models; rates are of all their scores together, with 95 % intervals over "
-    "the models. Epsilon: what training is proved not to be private by, with 95 % confidence, by the target alone at a "
-    "threshold fixed on the fitting role; in brackets the greatest that so many samples could prove."
+    "the models. Epsilon: a lower bound by the target alone at a threshold fixed on the fitting role, with 95 % "
+    "confidence if the samples of one model were independent; in brackets the greatest that so many samples could give."
 )
 
 

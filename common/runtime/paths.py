@@ -71,10 +71,6 @@ class DatasetFolder:
         among = f"-{subject.canaries}-canaries" if subject.canaries else ""
         return self.work / "final-all-models" / subject.model / f"{subject.defense}.shadows{among}"
 
-    def shadow_logits(self, subject: Subject) -> Path:
-        """What a shadow model answers."""
-        return self.shadows(subject) / f"{subject.shadow:04}.logits.pth"
-
     @property
     def ddpm(self) -> Path:
         return self.work / "diff_defense" / "diff_models" / "half.pt"

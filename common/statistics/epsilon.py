@@ -2,7 +2,9 @@
 
 If training is (epsilon, delta)-private, no attack has TPR > e^epsilon FPR + delta (Kairouz, Oh and Viswanath, ICML
 2015), so one that does refutes it. The true epsilon may be greater than a bound, since a better attack may exist; it is
-smaller only by chance, in at most the share of cases that the confidence leaves.
+smaller only by chance, in at most the share of cases that the confidence leaves. That holds for counts over models that
+are trained independently of each other. Counts over the samples of one model are taken as if they were: training on one
+sample moves the answers to others, so there ``lower_bound`` is an estimate, and ``one_run_bound`` the proof.
 """
 
 import math
