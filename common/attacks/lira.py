@@ -4,21 +4,29 @@ Carlini et al., S&P 2022. phi_y of the true label is taken for normal over model
 mean of its own, once over the models that have seen the sample and once over those that have not.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
-from common.attacks import statistics, threshold
-from common.attacks.interface import Attack, CannotRun, Needs
+from common.attacks import statistics
+from common.attacks.interface import Attack, CannotRun, Fitting, Needs
 from common.attacks.observations import Observations
+from common.runtime.config import Strict
+from common.statistics import roc
 
 Centre = Literal["mean", "median"]
 Variance = Literal["one", "each"]
 """one: the same for all samples of a kind of models, from their deviations from each sample's own centre, which is
 better below some 64 models; each: of each sample."""
+
+
+class LiraConfig(Strict):
+    """The normal distributions of a sample's phi over shadow models."""
+
+    centre: Centre
+    variance: Variance
+
 
 COPIES = 15  # near-copies beside the image
 LEAST_SD = 1e-6  # where shadow models all answer alike
@@ -65,13 +73,13 @@ def offline(phi: np.ndarray, of_out: Normal) -> np.ndarray:
 def statistic(
     needs: Needs,
     observations: Observations,
+    config: LiraConfig,
     *,
     kind: Literal["online", "offline"],
     averaged: bool = False,
-    centre: Centre = "mean",
-    variance: Variance = "one",
 ) -> np.ndarray:
     """LiRA's statistic float64 [n]; ``averaged`` takes the mean phi_y of a sample's queries for one query."""
+    centre, variance = config.centre, config.variance
     shadows, seen = observations.shadow_phi, observations.in_shadow
     assert shadows is not None and seen is not None
     places = needs.places(observations)
@@ -85,9 +93,23 @@ def statistic(
     return online(phi, over_models(shadows, seen, centre=centre, variance=variance), of_out)
 
 
-def _attack(name: str, needs: Needs, **how: object) -> Attack:
-    compute: Callable[[Observations], np.ndarray] = partial(statistic, needs, **how)  # type: ignore[arg-type]
-    return threshold.on_statistic(name, compute, source="Carlini et al., S&P 2022", needs=needs)
+class Fitted(NamedTuple):
+    config: LiraConfig
+    threshold: float
+
+
+def _attack(name: str, needs: Needs, **how: Any) -> Attack:
+    def fit(observations: Observations, fitting: Fitting) -> Fitted:
+        config: LiraConfig = fitting.config.shadows.lira
+        if fitting.hindsight_threshold:
+            return Fitted(config, 0.0)
+        found = statistic(needs, observations, config, **how)
+        return Fitted(config, roc.best_threshold(found, observations.membership))
+
+    def scores(fitted: Fitted, observations: Observations) -> np.ndarray:
+        return statistic(needs, observations, fitted.config, **how) - fitted.threshold
+
+    return Attack(name, "Carlini et al., S&P 2022", needs, fit, scores)
 
 
 _ONE = Needs({"image": 1}, shadows=True)

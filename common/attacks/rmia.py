@@ -14,22 +14,26 @@ from common.attacks import statistics
 from common.attacks.interface import Attack, CannotRun, Fitting, Needs
 from common.attacks.lira import COPIES
 from common.attacks.observations import Observations
+from common.runtime.config import Fraction, PositiveFloat, Strict
 from common.statistics import roc
 
 Kind = Literal["online", "offline"]
 
-GAMMA = 2.0  # the paper's
-A = 0.3  # of the offline form, the paper's for CIFAR-10
+
+class RmiaConfig(Strict):
+    gamma: PositiveFloat  # by how much a ratio must exceed another
+    a: Fraction  # of the offline form
 
 
 class Known(NamedTuple):
     """log Ratio(z) of the known non-members, rising; and which share of them a member exceeds."""
 
+    config: RmiaConfig
     log_ratios: np.ndarray
     threshold: float
 
 
-def log_ratios(needs: Needs, observations: Observations, *, kind: Kind, a: float = A) -> np.ndarray:
+def log_ratios(needs: Needs, observations: Observations, *, kind: Kind, a: float) -> np.ndarray:
     """log Ratio float64 [n], the mean over a sample's queries.
 
     online:   p(x) is the mean over all shadow models, of which half were trained on x
@@ -56,19 +60,22 @@ def log_ratios(needs: Needs, observations: Observations, *, kind: Kind, a: float
 
 def fit(needs: Needs, observations: Observations, fitting: Fitting, *, kind: Kind) -> Known:
     """The fitting role's non-members are the samples z; the threshold is fitted on all of the role."""
-    found, member = log_ratios(needs, observations, kind=kind), observations.membership
+    config: RmiaConfig = fitting.config.shadows.rmia
+    found, member = log_ratios(needs, observations, kind=kind, a=config.a), observations.membership
     known = np.sort(found[~member])
-    hindsight = fitting.hindsight_threshold
-    return Known(known, 0.0 if hindsight else roc.best_threshold(beaten(known, found), member))
+    if fitting.hindsight_threshold:
+        return Known(config, known, 0.0)
+    return Known(config, known, roc.best_threshold(beaten(known, found, gamma=config.gamma), member))
 
 
-def beaten(known: np.ndarray, found: np.ndarray, *, gamma: float = GAMMA) -> np.ndarray:
+def beaten(known: np.ndarray, found: np.ndarray, *, gamma: float) -> np.ndarray:
     """Share of rising log Ratio(z) [m] that each log Ratio(x) [n] exceeds by at least log(gamma): float64 [n]."""
     return np.searchsorted(known, found - np.log(gamma), side="right") / len(known)
 
 
 def scores(needs: Needs, known: Known, observations: Observations, *, kind: Kind) -> np.ndarray:
-    return beaten(known.log_ratios, log_ratios(needs, observations, kind=kind)) - known.threshold
+    found = log_ratios(needs, observations, kind=kind, a=known.config.a)
+    return beaten(known.log_ratios, found, gamma=known.config.gamma) - known.threshold
 
 
 def _attack(name: str, needs: Needs, kind: Kind) -> Attack:

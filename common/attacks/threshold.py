@@ -32,17 +32,6 @@ def attack(name: str, score: Score, *, source: str, per_class: bool = False, pub
     )
 
 
-def on_statistic(name: str, statistic: Callable[[Observations], np.ndarray], *, source: str, needs: Needs) -> Attack:
-    """The attack that compares a statistic float64 [n] of all that is observed with one threshold, that is fitted."""
-
-    def fit_on(observations: Observations, fitting: Fitting) -> float:
-        if fitting.hindsight_threshold:
-            return 0.0
-        return roc.best_threshold(statistic(observations), observations.membership)
-
-    return Attack(name, source, needs, fit_on, lambda fitted, observations: statistic(observations) - fitted)
-
-
 def fit(score: Score, observations: Observations, fitting: Fitting, *, per_class: bool) -> Thresholds:
     """Thresholds of greatest balanced accuracy; a class without members or non-members gets the one of all samples."""
     if fitting.hindsight_threshold and not per_class:

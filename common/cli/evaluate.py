@@ -184,12 +184,12 @@ def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: arg
 
 
 def _by_shadows(experiment: "Experiment", subject: "Subject", canaries: int) -> Work:
-    from common.experiment import evaluate, shadow_audit
+    from common.experiment import shadow_audit
     from common.experiment.shadow_store import Store
 
-    store = Store(experiment, subject, canaries)
+    store = Store.of(experiment, subject, canaries=canaries)
     return Work(
-        head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),
+        head=lambda: head(experiment, store.reads, prog="evaluate_mia.sh"),
         do=lambda: _shown(shadow_audit.audit(store)),
     )
 

@@ -43,9 +43,9 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     from common.experiment.shadow_store import Store
 
     experiment = flags.experiment(folder, options, network="classifier")
-    store = Store(experiment, flags.subject(options), options.canaries)
+    store = Store.of(experiment, flags.subject(options), canaries=options.canaries)
     return Work(
-        head=lambda: head(experiment, train_shadows.reads(options.defense), prog="train_shadows.py"),
+        head=lambda: head(experiment, store.reads, prog="train_shadows.py"),
         plan=lambda: train_shadows.plan(store, options.count),
         do=lambda: train_shadows.train(store, count=options.count, keep_models=options.keep_models),
     )

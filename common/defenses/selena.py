@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from common.defenses.base import Defense, Task, train_on_members
 from common.runtime import checkpoints, distributed, ownership, rng
 from common.runtime.config import Few, later
+from common.runtime.sharing import share_out
 from common.training.classifier import TrainingConfig, answer, train_classifier
 from common.training.jobs import Job, is_done
 
@@ -41,9 +42,11 @@ def left_out(members: int, config: SelenaConfig, *, seed: int) -> np.ndarray:
 def train(task: Task) -> None:
     config: SelenaConfig = task.config
     unseen = torch.from_numpy(left_out(len(task.members), config, seed=task.seed))
-    for index in range(config.teachers)[distributed.share()]:
+
+    def train_one(index: int) -> None:
         train_teacher(task, index, unseen[:, index])
-    distributed.barrier()
+
+    share_out(range(config.teachers), train_one, unit="teacher", desc=f"teachers of {task.job.path.name}")
     if not distributed.is_first():
         return
     targets = distillation_targets(task, unseen)

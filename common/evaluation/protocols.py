@@ -21,14 +21,16 @@ from pydantic import Field
 
 from common.attacks import ATTACKS
 from common.attacks.interface import Attack, Needs
+from common.attacks.lira import LiraConfig
 from common.attacks.nn import NNAttackConfig
+from common.attacks.rmia import RmiaConfig
 from common.diffence import Rule, tune
 from common.diffence.measures import MOST_CANDIDATES, Fence
 from common.evaluation.answers import FencedPopulation, RoleCandidates
 from common.evaluation.asking import ask
 from common.evaluation.boundary import BoundaryConfig
-from common.runtime.config import Positive, Strict, later
-from common.runtime.modes import FenceName, ProtocolName
+from common.runtime.config import Positive, Strict
+from common.runtime.modes import FenceName, ProtocolName, ShadowDiffusion
 
 
 class NearCopiesConfig(Strict):
@@ -37,6 +39,9 @@ class NearCopiesConfig(Strict):
 
 class ShadowsConfig(Strict):
     candidates: Annotated[int, Field(ge=2, le=MOST_CANDIDATES)]  # as for near_copies, of each sample of the pool
+    diffusion: ShadowDiffusion  # that fences a shadow model
+    lira: LiraConfig
+    rmia: RmiaConfig
 
 
 class EvaluationConfig(Strict):
@@ -47,7 +52,7 @@ class EvaluationConfig(Strict):
     nn_attack: NNAttackConfig
     near_copies: NearCopiesConfig
     boundary: BoundaryConfig
-    shadows: ShadowsConfig = later(ShadowsConfig(candidates=64))
+    shadows: Annotated[ShadowsConfig, Field(exclude=True)]  # nothing without shadow models depends on it
 
 
 @dataclass(frozen=True)

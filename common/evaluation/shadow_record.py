@@ -6,6 +6,7 @@ from pydantic import Field
 
 from common.evaluation.record import Finite, Privacy, Record, Share, Shares
 from common.runtime.config import NonNegative, NonNegativeFloat
+from common.runtime.modes import ShadowDiffusion
 
 
 class Rate(Record):
@@ -89,7 +90,7 @@ class ShadowReport(Record):
     """shadows.json
 
     shadows:        how many shadow models
-    diffusion:      whose the fence's diffusion model is: shared, the target's for all
+    diffusion:      whose the fence's diffusion model is: shared, the target's for all; own, each model's own
     test_accuracy:  of the target, and the mean of all models
     accounted:      what DP-SGD says that it spent
     delta:          of all epsilons
@@ -102,7 +103,7 @@ class ShadowReport(Record):
     seed: NonNegative
     shadows: NonNegative
     canaries: NonNegative
-    diffusion: Literal["shared"]
+    diffusion: ShadowDiffusion
     samples: dict[str, NonNegative]  # by role
     test_accuracy: Share
     mean_test_accuracy: Share

@@ -69,21 +69,21 @@ def phi_of_true_label(
     *,
     seed: rng.Part,
 ) -> np.ndarray:
-    """One model's phi of the true label: float64 [n, 1] of raw answers, or [n, 1 + COPIES] of images and near-copies.
+    """One model's phi of the true label: float64 [n, 1 + COPIES], of an image and its near-copies.
+
+    Without a fence (no rule) a near-copy is answered like the image.
 
     own:   the images' own candidates, of at least as many as the fence's
     near:  what near-copies are answered from
     keys:  name the samples, so that all models are asked the same copies
     """
     if rule is None or fence is None:
-        return statistics.phi_of(own.logits[:, -1].double().numpy(), labels)[:, None]
+        raw = statistics.phi_of(own.logits[:, -1].double().numpy(), labels)
+        return np.repeat(raw[:, None], 1 + COPIES, axis=1)
     count, work = fence.measures.num_candidates, fence.measures.work
     images = Asked.of(first(own, count), rule, work=work).fenced[:, None]
-    answers = [images]
-    if fence.measures.noise == "per_image":  # shared noise answers near-copies as it answers the image
-        asked = near_copies.simulated(near, rule, keys, count=COPIES, group=count, seed=seed, work=work)
-        answers.append(asked.fenced)
-    whole = torch.cat(answers, dim=1).double().numpy()
+    copies = near_copies.simulated(near, rule, keys, count=COPIES, group=count, seed=seed, work=work).fenced
+    whole = torch.cat([images, copies], dim=1).double().numpy()
     return statistics.phi_of(whole, np.broadcast_to(labels[:, None], whole.shape[:2]))
 
 

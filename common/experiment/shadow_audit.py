@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from common.diffence.measures import Fence
 from common.evaluation import run, shadow_audit
 from common.evaluation.shadow_record import ShadowReport, UnderFence
 from common.evaluation.shadows import Models, phi_of_true_label, rule_of
-from common.experiment.shadow_store import Store
+from common.experiment.fence import build_fence
+from common.experiment.shadow_store import Store, nobody
 from common.reports import shadows as shadows_report
 from common.runtime import distributed, ownership, progress, rng
 from common.runtime.errors import UserError
@@ -48,13 +48,13 @@ def _audit(store: Store) -> str:
             f"needs at least {LEAST}: train them with `{store.training_command}`"
         )
     experiment = store.experiment
-    results = experiment.folder.shadow_results(replace(store.subject, canaries=store.canaries))
+    results = experiment.folder.shadow_results(store.subject)
     with ownership.owned(results):
         models, accuracies = _models(store, numbers)
         privacy = store.answers(TARGET).privacy
         fitting = Fitting(experiment.evaluation_config, experiment.seed, hindsight_threshold=True)
         delta = DELTA if privacy is None else privacy.delta
-        places = store.places
+        places = store.pool.places
         fences: dict[str, UnderFence] = {}
         with progress.bar(total=len(models), unit="fence", desc="attacks by shadow models") as bar:
             for name, seen in models.items():
@@ -64,9 +64,9 @@ def _audit(store: Store) -> str:
         vulnerable = shadow_audit.most_vulnerable(
             models,
             np.concatenate([places["final_test"], places["canaries"]]),
-            indices=store.indices,
-            labels=store.samples.labels.numpy(),
-            canaries=store.among.indices,
+            indices=store.pool.indices,
+            labels=store.pool.samples.labels.numpy(),
+            canaries=store.pool.among.indices,
         )
         report = ShadowReport(
             dataset=experiment.folder.name,
@@ -75,7 +75,7 @@ def _audit(store: Store) -> str:
             seed=experiment.seed,
             shadows=len(numbers) - 1,
             canaries=store.canaries,
-            diffusion="shared",
+            diffusion=experiment.evaluation_config.shadows.diffusion,
             samples={name: len(of_role) for name, of_role in places.items()},
             test_accuracy=accuracies[0],
             mean_test_accuracy=float(np.mean(accuracies)),
@@ -86,17 +86,27 @@ def _audit(store: Store) -> str:
             versions=run.versions(),
             seconds=round(time.monotonic() - start, 1),
         )
-        images = experiment.population.train.images[
-            torch.tensor([each.index for each in vulnerable], dtype=torch.int64)
-        ]
-        return shadows_report.write(results, report, to_float(images))
+        return shadows_report.write(results, report, _pictured(store, [each.index for each in vulnerable]))
+
+
+def _pictured(store: Store, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Rows of a picture: training images, and a reconstruction of each where the target's diffusion model is there."""
+    experiment = store.experiment
+    images = to_float(experiment.population.train.images[torch.tensor(indices, dtype=torch.int64)])
+    rows, own = {"x": images}, store.own_diffusion(TARGET)
+    if len(images) and (own is None or own.is_file()):
+        fence, key = store.fences["own"]
+        one = build_fence(nobody, store.diffusion(TARGET).denoiser, fence.with_measures(num_candidates=1), key=key)
+        rows["denoised"] = one.reconstructions(images.to(experiment.device))[:, 0].float().cpu()
+    return rows
 
 
 def _models(store: Store, numbers: Sequence[int]) -> tuple[dict[str, Models], list[float]]:
     """What each model says of the true label, without a fence and behind each, and how accurate they are."""
     config, seed = store.experiment.fence_config, store.fences["near"][1]
-    labels, keys = store.samples.labels.numpy(), [rng.sample_key(image) for image in to_float(store.samples.images)]
-    tuning = store.places["tuning"]
+    samples = store.pool.samples
+    labels, keys = samples.labels.numpy(), [rng.sample_key(image) for image in to_float(samples.images)]
+    tuning = store.pool.places["tuning"]
     fences: dict[str, Fence | None] = {NO_FENCE: None, **{name: config.of(name) for name in FENCES}}
     phis: dict[str, list[np.ndarray]] = {name: [] for name in fences}
     members, accuracies = [], []
@@ -112,8 +122,4 @@ def _models(store: Store, numbers: Sequence[int]) -> tuple[dict[str, Models], li
         accuracies.append(answers.test_accuracy)
     copies: list[QueryKind] = ["near_copy"] * COPIES
     queries: tuple[QueryKind, ...] = ("image", *copies)
-    models = {
-        name: Models(numbers, np.stack(phi), np.stack(members), queries[: phi[0].shape[1]])
-        for name, phi in phis.items()
-    }
-    return models, accuracies
+    return {name: Models(numbers, np.stack(phi), np.stack(members), queries) for name, phi in phis.items()}, accuracies

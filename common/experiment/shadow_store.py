@@ -1,28 +1,26 @@
 """The store of a subject's shadow models: what they are asked, by which fence, and where their answers are."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from common.data import shadows
-from common.data.shadows import TARGET, Canaries
+from common.data.shadows import TARGET
 from common.defenses import DEFENSES
 from common.diffence.measures import Fence
-from common.evaluation.protocols import EvaluationConfig
 from common.evaluation.reconstructions import Reconstructions
+from common.experiment import train_ddpm
 from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
-from common.experiment.shadows import ShadowAnswers, ShadowExperiment, name_of, numbered
+from common.experiment.shadows import ShadowAnswers, ShadowExperiment, ShadowPool, name_of
 from common.experiment.subjects import load_classifier
 from common.formats.diffusion_model import DiffusionModel
 from common.runtime import rng, storage
 from common.runtime.errors import UserError
-from common.runtime.images import Labelled
 from common.runtime.subject import Subject
 from common.training.jobs import difference
 
@@ -31,16 +29,39 @@ from common.training.jobs import difference
 class Store:
     """A subject's shadow models: which samples they are asked about, and by which diffusion model they are fenced.
 
-    canaries:  how many there are
+    subject:  with so many canaries and, as configs/evaluation.yaml says, the target's diffusion model or own ones
     """
 
     experiment: Experiment
     subject: Subject
-    canaries: int
+
+    @classmethod
+    def of(cls, experiment: Experiment, subject: Subject, *, canaries: int) -> "Store":
+        own = experiment.evaluation_config.shadows.diffusion == "own"
+        return cls(experiment, replace(subject, canaries=canaries, own_diffusion=own))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """YAML files."""
+        of_diffusion = ("ddpm",) if self.subject.own_diffusion else ()
+        return ("data", "classifier", "diffence", "evaluation", *of_diffusion, self.subject.defense)
+
+    @property
+    def canaries(self) -> int:
+        return self.subject.canaries
 
     @property
     def folder(self) -> Path:
-        return self.experiment.folder.shadows(numbered(self.subject, 1, count=self.canaries))
+        return self.experiment.folder.shadows(self.subject)
+
+    def is_target(self, number: int) -> bool:
+        """Whether a model is the subject's own target, trained already; with canaries none is."""
+        return number == TARGET and self.canaries == 0
+
+    def subject_of(self, number: int) -> Subject:
+        if self.is_target(number):
+            return Subject(self.subject.model, self.subject.defense)
+        return replace(self.subject, shadow=number)
 
     @property
     def record(self) -> Path:
@@ -48,52 +69,35 @@ class Store:
         return self.folder / "store.json"
 
     @cached_property
-    def among(self) -> Canaries:
-        experiment = self.experiment
-        return shadows.canaries(
-            experiment.partition,
-            experiment.data.train_labels.numpy(),
-            self.canaries,
-            num_classes=experiment.spec.num_classes,
-        )
-
-    @cached_property
-    def roles(self) -> dict[str, np.ndarray]:
-        """Indices into the training set."""
-        config: EvaluationConfig = self.experiment.evaluation_config
-        return shadows.pool_roles(self.experiment.partition, config.num_sample, self.among)
-
-    @cached_property
-    def indices(self) -> np.ndarray:
-        """Of all roles, one after the other: int64 [n]."""
-        return np.concatenate(list(self.roles.values()))
-
-    @property
-    def places(self) -> dict[str, np.ndarray]:
-        """Of each role's samples among all of them."""
-        cuts = np.cumsum([len(of_role) for of_role in self.roles.values()])[:-1]
-        return dict(zip(self.roles, np.split(np.arange(len(self.indices)), cuts), strict=True))
-
-    @cached_property
-    def samples(self) -> Labelled:
-        """Of all roles, with the labels that models are trained with."""
-        return self.member_experiment(TARGET).population.train[torch.from_numpy(self.indices)]
+    def pool(self) -> ShadowPool:
+        return ShadowPool(self.experiment, self.canaries)
 
     @property
     def training_command(self) -> str:
         options = "" if self.subject.model == "resnet" else f" --model {self.subject.model}"
         options += f" --canaries {self.canaries}" if self.canaries else ""
+        options += " --set evaluation.shadows.diffusion=own" if self.subject.own_diffusion else ""
         return f"python train_shadows.py --defense {self.subject.defense}{options}"
 
     @cached_property
-    def diffusion(self) -> DiffusionModel:
+    def _of_target(self) -> DiffusionModel:
         return load_diffusion_model(self.experiment)
+
+    def own_diffusion(self, number: int) -> Path | None:
+        """Where the diffusion model is that a model has for itself; None where the target's fences it."""
+        alone = self.subject.own_diffusion and not self.is_target(number)
+        return self.folder / f"{number:04}.ddpm.pt" if alone else None
+
+    def diffusion(self, number: int) -> DiffusionModel:
+        """The diffusion model that fences a model. Raises UserError where it is one of its own that is not there."""
+        path = self.own_diffusion(number)
+        return self._of_target if path is None else load_diffusion_model(replace(self.experiment, diffusion=path))
 
     def path(self, number: int) -> Path:
         return self.folder / name_of(number)
 
     def member_experiment(self, number: int) -> ShadowExperiment:
-        return ShadowExperiment.of(self.experiment, number, self.among)
+        return ShadowExperiment.of(self.experiment, number, self.pool.among)
 
     @cached_property
     def fences(self) -> dict[str, tuple[Fence, int]]:
@@ -104,19 +108,19 @@ class Store:
         near = own.with_measures(num_candidates=pool)
         return {"own": (own, seed), "near": (near, rng.derive_seed(seed, "near copies"))}
 
-    def reconstructions(self, name: str) -> Reconstructions:
-        """Of the pool's images, by the target's diffusion model."""
+    def reconstructions(self, name: str, diffusion: DiffusionModel) -> Reconstructions:
+        """Of the pool's images, by a diffusion model."""
         fence, key = self.fences[name]
         compute = self.experiment.compute["diffusion"]
         named_by = {
-            **self._purified_by(name),
-            "indices": self.indices.tolist(),
+            **self._purified_by(name, _hashes(diffusion)),
+            "indices": self.pool.indices.tolist(),
             "partition": self.experiment.partition.key,
         }
         return Reconstructions(
-            build_fence(_nobody, self.diffusion.denoiser, fence, key=key),
+            build_fence(nobody, diffusion.denoiser, fence, key=key),
             self.experiment.folder.banks / storage.digest(named_by),
-            self.samples.images,
+            self.pool.samples.images,
             fence.group_size,
             compute.device,
         )
@@ -140,23 +144,30 @@ class Store:
             subject.defense: self.defense_settings,
             **built_on,
             "precision": experiment.compute["classifier"].precision,
-            "canaries": [self.among.indices.tolist(), self.among.labels.tolist()],
-            "pool": self.indices.tolist(),
-            **{name: self._purified_by(name) for name in self.fences},
+            "canaries": [self.pool.among.indices.tolist(), self.pool.among.labels.tolist()],
+            "pool": self.pool.indices.tolist(),
+            **{name: self._purified_by(name, self._diffusion_settings) for name in self.fences},
         }
+
+    @cached_property
+    def _diffusion_settings(self) -> Any:
+        if not self.subject.own_diffusion:
+            return _hashes(self._of_target)
+        own = self.experiment.ddpm_config.model_dump()
+        return {"own": own} if self.canaries else {"own": own, "target": _hashes(self._of_target)}
 
     @property
     def key(self) -> str:
         return storage.digest(self.settings)
 
-    def _purified_by(self, name: str) -> dict[str, Any]:
+    def _purified_by(self, name: str, diffusion: Any) -> dict[str, Any]:
         fence, key = self.fences[name]
         compute = self.experiment.compute["diffusion"]
         return {
             "fence": fence.reconstructs,
             "candidates": fence.measures.num_candidates,
             "key": key,
-            "diffusion": [file.sha256 for file in self.diffusion.files],
+            "diffusion": diffusion,
             "device": compute.device.type,
             "precision": compute.precision,
             "compile": compute.compile,
@@ -187,7 +198,10 @@ class Store:
         """Raise UserError where something is missing, or the pool does not suit."""
         experiment, subject = self.experiment, self.subject
         experiment.folder.require(experiment.folder.partition, "python data_partition.py")
-        require_diffusion_model(experiment)
+        if self.own_diffusion(TARGET) is None:
+            require_diffusion_model(experiment)
+        if self.subject.own_diffusion:
+            self._require_trainable_diffusion()
         shadows.require_pool(experiment.partition)
         if experiment.fence_config.steady.noise != "per_image":
             raise UserError(
@@ -204,6 +218,18 @@ class Store:
                     f"({difference(trained, self.defense_settings)}): train it again with `{subject.training_command}`"
                 )
 
+    def _require_trainable_diffusion(self) -> None:
+        """Raise UserError where own diffusion models cannot be trained, or the target's was not trained as they are."""
+        train_ddpm.require_possible(self.experiment)
+        if self.canaries == 0:
+            made_from, wanted = self._of_target.made_from, self.experiment.ddpm_config.model_dump()
+            if made_from is None or made_from.ddpm != wanted:
+                changed = "not by this project" if made_from is None else difference(made_from.ddpm or {}, wanted)
+                raise UserError(
+                    f"{self.experiment.folder.shown(self.experiment.folder.ddpm)} was trained otherwise than shadow "
+                    f"models' own would be ({changed}): train it again with `python train_ddpm.py`"
+                )
+
     def there(self) -> list[int]:
         """The numbers of the models whose answers are there, the target's first, shadow models in whole pairs."""
         found = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("[0-9]*.logits.pth"))
@@ -214,5 +240,10 @@ class Store:
         return [*([TARGET] if TARGET in found else []), *whole]
 
 
-def _nobody(x: torch.Tensor) -> torch.Tensor:
+def _hashes(diffusion: DiffusionModel) -> list[str]:
+    return [file.sha256 for file in diffusion.files]
+
+
+def nobody(x: torch.Tensor) -> torch.Tensor:
+    """The classifier of a fence that is only asked for reconstructions."""
     raise AssertionError("reconstructions need no classifier")

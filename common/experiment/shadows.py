@@ -1,4 +1,4 @@
-"""One shadow model's experiment, and its place in the store of a subject's shadow models."""
+"""One shadow model's experiment, what all are asked about, and what one answers."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,11 +12,12 @@ from common.data.datasets import RawData
 from common.data.partition import Partition
 from common.data.shadows import TARGET, Canaries
 from common.diffence import Candidates
+from common.evaluation.protocols import EvaluationConfig
 from common.evaluation.record import Privacy
 from common.experiment.experiment import Experiment
 from common.runtime import checkpoints, config, rng
 from common.runtime.errors import UserError
-from common.runtime.subject import Subject
+from common.runtime.images import Labelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,49 @@ class ShadowExperiment(Experiment):
     @cached_property
     def partition(self) -> Partition:
         return shadows.partition_of(self.base.partition, self.number, self.among)
+
+
+@dataclass(frozen=True)
+class ShadowPool:
+    """The samples that all models of a store are asked about: members and reference samples, and canaries.
+
+    canaries:  how many there are
+    """
+
+    experiment: Experiment
+    canaries: int
+
+    @cached_property
+    def among(self) -> Canaries:
+        experiment = self.experiment
+        return shadows.canaries(
+            experiment.partition,
+            experiment.data.train_labels.numpy(),
+            self.canaries,
+            num_classes=experiment.spec.num_classes,
+        )
+
+    @cached_property
+    def roles(self) -> dict[str, np.ndarray]:
+        """Indices into the training set."""
+        config: EvaluationConfig = self.experiment.evaluation_config
+        return shadows.pool_roles(self.experiment.partition, config.num_sample, self.among)
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """Of all roles, one after the other: int64 [n]."""
+        return np.concatenate(list(self.roles.values()))
+
+    @property
+    def places(self) -> dict[str, np.ndarray]:
+        """Of each role's samples among all of them."""
+        cuts = np.cumsum([len(of_role) for of_role in self.roles.values()])[:-1]
+        return dict(zip(self.roles, np.split(np.arange(len(self.indices)), cuts), strict=True))
+
+    @cached_property
+    def samples(self) -> Labelled:
+        """Of all roles, with the labels that models are trained with."""
+        return ShadowExperiment.of(self.experiment, TARGET, self.among).population.train[torch.from_numpy(self.indices)]
 
 
 @dataclass(frozen=True)
@@ -104,10 +148,3 @@ class ShadowAnswers:
 def name_of(number: int) -> str:
     """The file with the answers of a model."""
     return f"{number:04}.logits.pth"
-
-
-def numbered(subject: Subject, number: int, *, count: int) -> Subject:
-    """The subject as model ``number`` of a store with ``count`` canaries; the target itself where there are none."""
-    if number == TARGET and count == 0:
-        return subject
-    return replace(subject, shadow=number, canaries=count)

@@ -1,5 +1,7 @@
 """Train a dataset's diffusion model, and show what it does and what it remembers."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -21,44 +23,51 @@ READS = ("data", "ddpm", "diffence")  # YAML files
 ASKED, DRAWS = 500, 8  # members, and as many others, whose loss is looked at, with so many noises each
 
 
-def job(experiment: Experiment) -> Job:
-    return Job(experiment.folder.ddpm, experiment.provenance("diffusion", ddpm=experiment.ddpm_config.model_dump()))
+def job(experiment: Experiment, path: Path | None = None) -> Job:
+    """``path``: another place than the dataset folder's."""
+    made_from = experiment.provenance("diffusion", ddpm=experiment.ddpm_config.model_dump())
+    return Job(path or experiment.folder.ddpm, made_from)
 
 
 def plan(experiment: Experiment) -> list[Item]:
     """The checkpoint; the settings are checked."""
-    _require_possible(experiment)
+    require_possible(experiment)
     return [of_job(job(experiment), experiment.folder)]
 
 
 def train(experiment: Experiment) -> None:
     """Train, where that has not been done, and write the flags file and the pictures."""
-    _require_possible(experiment)
+    require_possible(experiment)
     with ownership.owned(experiment.folder.ddpm.parent):
-        _train(experiment)
+        make(experiment, job(experiment))
+        if distributed.is_first():
+            _tell(experiment)
 
 
-def _require_possible(experiment: Experiment) -> None:
+def require_possible(experiment: Experiment) -> None:
     """Raise UserError where network, processes and images do not fit, or the fence asks for a step not learnt."""
     config = experiment.ddpm_config
     training.require_possible(config, image_size=experiment.spec.image_size)
     require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 
-def _train(experiment: Experiment) -> None:
-    folder, settings, to_do = experiment.folder, experiment.ddpm_config, job(experiment)
-    done = is_done(to_do)
+def make(experiment: Experiment, to_do: Job) -> None:
+    """The checkpoint, where it is not there, and its flags file beside it."""
+    settings, done = experiment.ddpm_config, is_done(to_do)
     distributed.barrier()  # until every process has seen what is there
-    members = experiment.training_part(experiment.partition.members).images
-    flags_text = flags.write(settings, image_size=experiment.spec.image_size)
     if not done:
         images = experiment.training_part(_trained_on(experiment)).images
         training.train(to_do, images, settings, seed=experiment.seed, compute=experiment.compute["diffusion"])
     if distributed.is_first():
-        storage.write_text(folder.ddpm_flags, flags_text)
-        denoiser = load_diffusion_model(experiment).denoiser
-        _show(experiment, denoiser, members[:12], step=experiment.fence_config.step)
-        print(_what_it_remembers(experiment, denoiser, step=experiment.fence_config.step))
+        said = flags.write(settings, image_size=experiment.spec.image_size)
+        storage.write_text(to_do.path.with_suffix(".txt"), said)
+
+
+def _tell(experiment: Experiment) -> None:
+    denoiser, step = load_diffusion_model(experiment).denoiser, experiment.fence_config.step
+    members = experiment.training_part(experiment.partition.members).images
+    _show(experiment, denoiser, members[:12], step=step)
+    print(_what_it_remembers(experiment, denoiser, step=step))
 
 
 def _trained_on(experiment: Experiment) -> np.ndarray:

@@ -12,23 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data.shadows import TARGET
 from common.defenses import DEFENSES
 from common.evaluation.reconstructions import Reconstructions
-from common.experiment import train_defense
+from common.experiment import train_ddpm, train_defense
 from common.experiment.fence import build_fence
 from common.experiment.plan import Item
 from common.experiment.shadow_store import Store
-from common.experiment.shadows import ShadowAnswers, ShadowExperiment, numbered
+from common.experiment.shadows import ShadowAnswers, ShadowExperiment
 from common.experiment.subjects import load_classifier
-from common.runtime import distributed, ownership, progress, storage
+from common.formats.diffusion_model import DiffusionModel
+from common.runtime import distributed, ownership, storage
+from common.runtime.sharing import share_out
 from common.runtime.subject import Subject
 from common.training.classifier import accuracy
-
-READS = ("data", "classifier", "diffence", "evaluation")  # YAML files, beside the defence's own
-
-
-def reads(defense: str) -> tuple[str, ...]:
-    return (*READS, defense)
 
 
 def plan(store: Store, count: int) -> list[Item]:
@@ -55,29 +52,32 @@ def train(store: Store, *, count: int, keep_models: bool) -> None:
 
 
 def _make(store: Store, left: Sequence[int], *, keep_models: bool) -> None:
-    pools = {name: store.reconstructions(name) for name in store.fences}
-    for pool in pools.values():
-        pool.fill(desc="purify the pool")
-    mine = left[distributed.share()]
-    with progress.outer(total=len(mine), unit="model", desc=f"shadow models of {store.subject}") as bar:
-        for number in mine:
-            with distributed.by_itself():
-                _make_one(store, number, pools, keep_models=keep_models)
-            bar.update()
-    distributed.barrier()
+    if not store.subject.own_diffusion:
+        for pool in _pools(store, store.diffusion(TARGET)).values():
+            pool.fill(desc="purify the pool")
+
+    def make(number: int) -> None:
+        _make_one(store, number, keep_models=keep_models)
+
+    share_out(left, make, unit="model", desc=f"shadow models of {store.subject}")
 
 
-def _make_one(store: Store, number: int, pools: dict[str, Reconstructions], *, keep_models: bool) -> None:
-    experiment = store.member_experiment(number)
-    subject = numbered(store.subject, number, count=store.canaries)
-    made = [] if subject.shadow is None else _trained(experiment, subject)
+def _pools(store: Store, diffusion: DiffusionModel) -> dict[str, Reconstructions]:
+    return {name: store.reconstructions(name, diffusion) for name in store.fences}
+
+
+def _make_one(store: Store, number: int, *, keep_models: bool) -> None:
+    experiment, subject = store.member_experiment(number), store.subject_of(number)
+    made = [] if subject.shadow is None else _trained(experiment, subject, diffusion=store.own_diffusion(number))
     defended = load_classifier(experiment if made else store.experiment, subject)
-    found = {}
-    for name, pool in pools.items():
+    diffusion, found = store.diffusion(number), {}
+    for name, pool in _pools(store, diffusion).items():
         fence, key = store.fences[name]
-        found[name] = pool.classified(build_fence(defended.classifier, store.diffusion.denoiser, fence, key=key))
+        found[name] = pool.classified(build_fence(defended.classifier, diffusion.denoiser, fence, key=key))
+        if store.subject.own_diffusion:  # no other model has any use for these
+            shutil.rmtree(pool.folder)
     test = experiment.test_part(experiment.partition.test_order)
-    member = np.isin(store.indices, experiment.partition.members)
+    member = np.isin(store.pool.indices, experiment.partition.members)
     right = accuracy(defended.classifier, test)
     answers = ShadowAnswers(number, member, found["own"], found["near"], right, defended.privacy)
     answers.save(store.path(number), store=store.key)
@@ -86,13 +86,18 @@ def _make_one(store: Store, number: int, pools: dict[str, Reconstructions], *, k
             _remove(experiment.folder.classifier(each))
 
 
-def _trained(experiment: ShadowExperiment, subject: Subject) -> list[Subject]:
-    """Train a shadow model, and before it the undefended one where its defence protects that; all of them."""
+def _trained(experiment: ShadowExperiment, subject: Subject, *, diffusion: Path | None) -> list[Subject]:
+    """Train a shadow model, and before it the undefended one where its defence protects that; all of them.
+
+    diffusion:  where its own diffusion model is to be, if it has one
+    """
     needed = [subject.undefended] if DEFENSES[subject.defense].needs_undefended else []
     made = [*needed, subject]
     with redirect_stdout(io.StringIO()):  # a line for each of many models would bury the bar
         for each in made:
             train_defense.train(experiment, each, published=False)
+        if diffusion is not None:
+            train_ddpm.make(experiment, train_ddpm.job(experiment, diffusion))
     return made
 
 

@@ -69,7 +69,7 @@ def _row(report: ShadowReport) -> list[str]:
         return _three([show(row) for row in chosen])
 
     return [
-        report.defense if report.model == "resnet" else f"{report.defense} ({report.model})",
+        _named(report),
         str(report.shadows),
         str(report.canaries or NOTHING),
         f"{report.mean_test_accuracy:.3f}",
@@ -81,6 +81,12 @@ def _row(report: ShadowReport) -> list[str]:
         _three([NOTHING if run is None else f"{run.lower_bound:.2f}" for run in runs]),
         NOTHING if report.accounted is None else f"{report.accounted.epsilon:.2f}",
     ]
+
+
+def _named(report: ShadowReport) -> str:
+    beside = [report.model] if report.model != "resnet" else []
+    beside += ["own diffusion models"] if report.diffusion == "own" else []
+    return f"{report.defense} ({', '.join(beside)})" if beside else report.defense
 
 
 def _three(cells: Sequence[str]) -> str:

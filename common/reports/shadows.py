@@ -1,7 +1,7 @@
 """An audit by shadow models as text and pictures, from the record alone."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from common.runtime import storage
 WIDTH = 120
 NOTHING = "-"
 NAMES = {"none": "alone", "paper": "paper's fence", "steady": "steady fence"}
+BEHIND = {"shared": "one diffusion model, the target's", "own": "a diffusion model of their own each"}
 READING = (
     "Each attack knows what shadow models answer behind the same fence, each with a rule of its own. Target: the AUC "
     "on the target's final test, with the middle 95 % of resamples. All models: each in its turn is the target, and "
@@ -22,17 +23,17 @@ READING = (
 )
 
 
-def write(folder: Path, report: ShadowReport, images: torch.Tensor) -> str:
+def write(folder: Path, report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> str:
     """Write shadows.json, shadows.txt and the most vulnerable samples' images; the text.
 
-    images:  of the most vulnerable, float [v, C, H, W] in [0, 1]
+    pictured:  of the most vulnerable, float [v, C, H, W] in [0, 1], by the name of the picture's row
     """
     said = text(report)
     with storage.staged_folders(folder, last="shadows.json") as (stage,):
         storage.write_text(stage / "shadows.txt", said)
-        if len(images):
+        if report.vulnerable:
             title = f"{report.dataset}, {report.defense}: most vulnerable, left to right"
-            pictures.save(pictures.image_grid({"": images}, title=title), stage / "vulnerable.png")
+            pictures.save(pictures.image_grid(dict(pictured), title=title), stage / "vulnerable.png")
         storage.write_json(stage / "shadows.json", report.model_dump(mode="json", by_alias=True))
     return said
 
@@ -40,9 +41,12 @@ def write(folder: Path, report: ShadowReport, images: torch.Tensor) -> str:
 def text(report: ShadowReport) -> str:
     """A table of attacks for each fence, the canaries, the bounds and the most vulnerable samples."""
     lines = [
-        f"{report.dataset}, {report.defense} ({report.model}): {report.shadows} shadow models behind one diffusion "
-        f"model, the target's; {report.samples['final_test']} samples; test accuracy {report.test_accuracy:.3f}, mean "
-        f"of all models {report.mean_test_accuracy:.3f}",
+        *textwrap.wrap(
+            f"{report.dataset}, {report.defense} ({report.model}): {report.shadows} shadow models behind "
+            f"{BEHIND[report.diffusion]}; {report.samples['final_test']} samples; test accuracy "
+            f"{report.test_accuracy:.3f}, mean of all models {report.mean_test_accuracy:.3f}",
+            WIDTH,
+        ),
         "",
         *textwrap.wrap(READING, WIDTH),
     ]

@@ -16,6 +16,9 @@ Criterion = Literal["js", "ks"]  # what an interval makes least: the Jensen-Shan
 Work = Literal["lazy", "constant"]  # reconstructions are drawn until one is accepted, or always all
 TrainedOn = Literal["members", "reference", "both"]  # samples that the diffusion model learns from
 Answering = Literal["select", "average", "label"]  # one candidate answers, the mean of all, or the label alone
+ShadowDiffusion = Literal[
+    "shared", "own"
+]  # a shadow model is fenced by the target's diffusion model, or one of its own
 TableStyle = Literal["text", "markdown"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
 

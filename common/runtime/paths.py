@@ -67,9 +67,8 @@ class DatasetFolder:
         return self.shadows(subject) / f"{subject.shadow:04}.pth.tar"
 
     def shadows(self, subject: Subject) -> Path:
-        """The store of a subject's shadow models; those with canaries have their own."""
-        among = f"-{subject.canaries}-canaries" if subject.canaries else ""
-        return self.work / "final-all-models" / subject.model / f"{subject.defense}.shadows{among}"
+        """The store of a subject's shadow models; those with canaries or diffusion models of their own have another."""
+        return self.work / "final-all-models" / subject.model / f"{subject.defense}.shadows{_kind(subject)}"
 
     @property
     def ddpm(self) -> Path:
@@ -110,9 +109,8 @@ class DatasetFolder:
 
     def shadow_results(self, subject: Subject) -> Path:
         """Of an audit by shadow models."""
-        among = f"-{subject.canaries}-canaries" if subject.canaries else ""
         beside = self.results(subject, diffence=False)
-        return beside.with_name(f"{beside.name}_shadows{among}")
+        return beside.with_name(f"{beside.name}_shadows{_kind(subject)}")
 
     def shadow_reports(self) -> list[Path]:
         """Of every audit by shadow models there is, those of half-written folders left out."""
@@ -134,3 +132,9 @@ class DatasetFolder:
         """Raise UserError with the command that makes the file, where it is missing."""
         if not path.is_file():
             raise UserError(f"{self.shown(path)} not found: make it with `{command}` in {self.name}/")
+
+
+def _kind(subject: Subject) -> str:
+    """Ends the name of a folder of shadow models."""
+    among = f"-{subject.canaries}-canaries" if subject.canaries else ""
+    return among + ("-own-diffusion" if subject.own_diffusion else "")

@@ -28,8 +28,11 @@ _inside: ContextVar[bool] = ContextVar("inside another bar", default=False)
 
 @contextmanager
 def outer(*, total: int, unit: str, desc: str) -> Iterator[tqdm]:
-    """A bar over work that has bars of its own, which within the block stand below it and go when they are full."""
-    with tqdm(total=total, unit=unit, desc=desc, position=2 * distributed.local_rank()) as bar:
+    """A bar over work that has bars of its own, which within the block stand below it and go when they are full.
+
+    Inside another such bar it counts in silence.
+    """
+    with tqdm(total=total, unit=unit, desc=desc, position=2 * distributed.local_rank(), disable=_inside.get()) as bar:
         token = _inside.set(True)
         try:
             yield bar

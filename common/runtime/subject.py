@@ -11,12 +11,14 @@ class Subject:
     defense:  what it was trained with, a value of --defense
     shadow:   the number of a shadow model, 0 being a target trained like them; None is the target itself
     canaries: how many samples it was trained with in the place of others that bear a wrong label
+    own_diffusion: whether shadow models are fenced by a diffusion model of their own each
     """
 
     model: str = "resnet"
     defense: str = "undefended"
     shadow: int | None = None
     canaries: int = 0
+    own_diffusion: bool = False
 
     def __str__(self) -> str:
         name = f"{self.defense} ({self.model})"

@@ -2,17 +2,30 @@
 
 import math
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from common.attacks import SHADOW_ATTACKS, lira, rmia
+from common.attacks import SHADOW_ATTACKS, lira, lira_ranks, rmia
 from common.attacks.interface import CannotRun, Fitting, Needs
 from common.attacks.observations import Observations
 from common.statistics import roc
 
 NORMAL = NormalDist()
-FITTING = Fitting(None, 0)
+
+
+def shadow_settings(*, centre="mean", variance="one"):
+    """An evaluation's configuration, of which these attacks see one section."""
+    return SimpleNamespace(
+        shadows=SimpleNamespace(
+            lira=lira.LiraConfig(centre=centre, variance=variance), rmia=rmia.RmiaConfig(gamma=2.0, a=0.3)
+        )
+    )
+
+
+FITTING = Fitting(shadow_settings(), 0)
+POOLED = FITTING.config.shadows.lira
 ONE = Needs(shadows=True)
 TWO = Needs({"image": 2}, shadows=True)
 
@@ -46,14 +59,15 @@ def test_lira_has_the_roc_of_two_normal_distributions(queries, gain, variance):
     """
     observations = gaussian(n=6000, models=400, queries=queries, gain=gain, seed=queries)
     needs = ONE if queries == 1 else TWO
-    found = lira.statistic(needs, observations, kind="online", variance=variance)
+    config = lira.LiraConfig(centre="mean", variance=variance)
+    found = lira.statistic(needs, observations, config, kind="online")
     d = gain * math.sqrt(queries)
     assert roc.auc(found, observations.membership) == pytest.approx(NORMAL.cdf(d / math.sqrt(2)), abs=0.02)
     for fpr in (0.05, 0.2):
         expected = NORMAL.cdf(d + NORMAL.inv_cdf(fpr))
         assert roc.tpr_at_fpr(found, observations.membership, fpr) == pytest.approx(expected, abs=0.045)
     if queries == 1:  # who knows how the others answer loses nothing, where the shift is the same for all
-        outside = lira.statistic(needs, observations, kind="offline", variance=variance)
+        outside = lira.statistic(needs, observations, config, kind="offline")
         assert roc.auc(outside, observations.membership) == pytest.approx(NORMAL.cdf(d / math.sqrt(2)), abs=0.02)
 
 
@@ -99,8 +113,18 @@ def by_loops(observations, *, kind, centre, variance):
 @pytest.mark.parametrize("variance", ["one", "each"])
 def test_lira_by_loops(kind, centre, variance):
     observations = small()
-    found = lira.statistic(TWO, observations, kind=kind, centre=centre, variance=variance)
+    found = lira.statistic(TWO, observations, lira.LiraConfig(centre=centre, variance=variance), kind=kind)
     np.testing.assert_allclose(found, by_loops(observations, kind=kind, centre=centre, variance=variance), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lira", "lira_offline"])
+def test_lira_takes_centre_and_variance_from_the_settings(name):
+    observations = small(queries=1)
+    attack, kind = SHADOW_ATTACKS[name], "offline" if name.endswith("offline") else "online"
+    for settings in ({"centre": "median", "variance": "each"}, {"centre": "mean", "variance": "one"}):
+        fitted = attack.fit(observations, Fitting(shadow_settings(**settings), 0, hindsight_threshold=True))
+        found = attack.scores(fitted, observations)
+        np.testing.assert_allclose(found, lira.statistic(ONE, observations, lira.LiraConfig(**settings), kind=kind))
 
 
 def test_averaged_queries_are_one_query():
@@ -111,8 +135,8 @@ def test_averaged_queries_are_one_query():
         many.in_shadow,
         many.member,
     )
-    found = lira.statistic(Needs({"image": 3}, shadows=True), many, kind="online", averaged=True)
-    np.testing.assert_allclose(found, lira.statistic(ONE, one, kind="online"))
+    found = lira.statistic(Needs({"image": 3}, shadows=True), many, POOLED, kind="online", averaged=True)
+    np.testing.assert_allclose(found, lira.statistic(ONE, one, POOLED, kind="online"))
 
 
 def test_lira_does_not_care_what_is_added_to_or_multiplied_with_all_phi():
@@ -120,7 +144,74 @@ def test_lira_does_not_care_what_is_added_to_or_multiplied_with_all_phi():
     first = small(queries=1)
     phi = 3 * first.answers[:, :, 0] - 2
     other = observed(phi, 3 * first.shadow_phi - 2, first.in_shadow, first.member)
-    np.testing.assert_allclose(lira.statistic(ONE, first, kind="online"), lira.statistic(ONE, other, kind="online"))
+    np.testing.assert_allclose(
+        lira.statistic(ONE, first, POOLED, kind="online"), lira.statistic(ONE, other, POOLED, kind="online")
+    )
+
+
+def ranks_by_loops(observations):
+    """LiRA on ranks, sample by sample and query by query, of equal counts of models in and out."""
+    n, queries = observations.answers.shape[:2]
+    seen = observations.in_shadow
+    models = range(len(seen))
+
+    def score(values, sample):
+        below, equal = sum(v < values[sample] for v in values), sum(v == values[sample] for v in values)
+        return NORMAL.inv_cdf((below + (equal + 1) / 2 - 0.5) / n)
+
+    total = np.zeros(n)
+    for query in range(queries):
+        found = [score(observations.answers[:, query, 0], sample) for sample in range(n)]
+        known = [[score(observations.shadow_phi[s, :, query], sample) for sample in range(n)] for s in models]
+        centre, squares, freedom = {}, {True: 0.0, False: 0.0}, {True: 0, False: 0}
+        for kind in (True, False):
+            for sample in range(n):
+                mine = [known[s][sample] for s in models if seen[s, sample] == kind]
+                centre[kind, sample] = np.mean(mine)
+                squares[kind] += sum((value - centre[kind, sample]) ** 2 for value in mine)
+                freedom[kind] += len(mine) - 1
+        variance = (squares[True] / freedom[True] + squares[False] / freedom[False]) / 2
+        error = variance * 4 / len(seen)
+        shifts = [centre[True, sample] - centre[False, sample] for sample in range(n)]
+        mean = sum(shifts) / n
+        spread = max(0.0, sum((shift - mean) ** 2 for shift in shifts) / n - error)
+        for sample in range(n):
+            shift = (spread * shifts[sample] + error * mean) / (spread + error)
+            middle = (centre[True, sample] + centre[False, sample]) / 2
+            total[sample] += (found[sample] - middle) * shift / variance
+    return total
+
+
+@pytest.mark.parametrize("queries", [1, 2])
+def test_lira_on_ranks_by_loops(queries):
+    observations = small(seed=3, n=14, models=6, queries=queries)
+    found = lira_ranks.statistic(ONE if queries == 1 else TWO, observations)
+    np.testing.assert_allclose(found, ranks_by_loops(observations), rtol=1e-6)
+
+
+def test_ranks_do_not_care_how_sure_a_model_is_of_everything():
+    """Each model's phi goes through an increasing function of its own: the ranks say the same, LiRA knows less."""
+    first = gaussian(n=400, models=32, queries=1, gain=2.0, seed=5)
+    scale, shift = np.random.default_rng(0).uniform(0.2, 3, 32), np.random.default_rng(1).normal(0, 20, 32)
+    other = observed(
+        first.answers[:, :, 0] ** 3,
+        first.shadow_phi * scale[:, None, None] + shift[:, None, None],
+        first.in_shadow,
+        first.member,
+    )
+    found = lira_ranks.statistic(ONE, first)
+    np.testing.assert_allclose(found, lira_ranks.statistic(ONE, other))
+    assert (
+        roc.auc(found, first.member) > 0.85 > roc.auc(lira.statistic(ONE, other, POOLED, kind="online"), first.member)
+    )
+
+
+def test_shifts_are_drawn_to_their_mean_by_as_much_as_they_are_noise():
+    """Where all shifts are one number measured with error, that number is left; where they have none, they stay."""
+    generator = np.random.default_rng(0)
+    alike = 1.5 + generator.normal(0, 0.7, (4000, 1))
+    assert np.abs(lira_ranks.shrunk(alike, np.full_like(alike, 0.49)) - 1.5).max() < 0.25
+    np.testing.assert_allclose(lira_ranks.shrunk(alike, np.zeros_like(alike)), alike, rtol=1e-9)
 
 
 def rmia_by_loops(fit_on, test, *, kind, a=0.3, gamma=2.0):
@@ -158,14 +249,14 @@ def test_too_few_models_are_named():
     lonely = small()
     never = observed(lonely.answers[:, :, 0], lonely.shadow_phi, np.zeros_like(lonely.in_shadow), lonely.member)
     with pytest.raises(CannotRun, match="at least two shadow models of each kind"):
-        lira.statistic(TWO, never, kind="online")
-    assert np.isfinite(lira.statistic(TWO, never, kind="offline")).all()
+        lira.statistic(TWO, never, POOLED, kind="online")
+    assert np.isfinite(lira.statistic(TWO, never, POOLED, kind="offline")).all()
     always = observed(lonely.answers[:, :, 0], lonely.shadow_phi, np.ones_like(lonely.in_shadow), lonely.member)
     with pytest.raises(CannotRun, match="that was not trained on it"):
-        rmia.log_ratios(TWO, always, kind="offline")
+        rmia.log_ratios(TWO, always, kind="offline", a=0.3)
 
 
 def test_models_that_all_answer_alike_give_finite_scores():
     alike = small(queries=1)
     same = observed(alike.answers[:, :, 0], np.zeros_like(alike.shadow_phi), alike.in_shadow, alike.member)
-    assert np.isfinite(lira.statistic(ONE, same, kind="online")).all()
+    assert np.isfinite(lira.statistic(ONE, same, POOLED, kind="online")).all()

@@ -62,7 +62,7 @@ def report(*, canaries=16, accounted=None):
 
 
 def test_all_that_was_found_is_told(tmp_path):
-    said = shadows.write(tmp_path / "hamp_shadows", report(), torch.rand(1, 1, 8, 8))
+    said = shadows.write(tmp_path / "hamp_shadows", report(), {"x": torch.rand(1, 1, 8, 8)})
     assert "digits, hamp (resnet): 64 shadow models" in said and "384 samples" in said
     assert said.count("attack chosen on the fitting role: rmia") == 2 and "lira_16  not run: needs more" in said
     assert "12.5 % [10.0, 15.0]  " in said and "12.5 % [10.0, 15.0]*" in said  # of canaries too few for 0.1 %
@@ -82,7 +82,7 @@ def test_what_dpsgd_accounts_for_stands_beside_the_bounds():
 
 def test_the_summary_has_a_row_for_each_audit_in_the_order_of_defences(tmp_path):
     for name, each in (("hamp_shadows-16-canaries", report()), ("hamp_shadows", report(canaries=0))):
-        shadows.write(tmp_path / "digits" / "evaluate_MIAs" / "results" / name, each, torch.rand(1, 1, 8, 8))
+        shadows.write(tmp_path / "digits" / "evaluate_MIAs" / "results" / name, each, {"x": torch.rand(1, 1, 8, 8)})
     said = shadow_summary.summarise(tmp_path, ["svhn", "digits"], order=["undefended", "hamp"], style="markdown")
     rows = [line for line in said.splitlines() if line.startswith("| hamp")]
     assert rows == [
