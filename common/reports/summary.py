@@ -27,23 +27,12 @@ HEADER = [
 ]
 
 
-def dataset_table(
-    folder: DatasetFolder, reports: Reports, paper: Paper, seconds: Mapping[Subject, float | None], *, style: TableStyle
-) -> str:
-    """Each defence of one dataset, alone and with Diffence; the paper's AUCs where they have been filled in.
+def dataset_table(reports: Reports, seconds: Mapping[Subject, float | None], *, style: TableStyle) -> str:
+    """Each defence of one dataset, alone and with Diffence.
 
     The rows have the order of ``seconds``, how long each classifier's training took.
     """
-    reported = {name: row for name, row in paper.tables.get(folder.name, {}).items() if row.auc != [None, None]}
-    header = [*HEADER, *(["paper: AUC alone / with"] if reported else [])]
-    rows = []
-    for subject in seconds:
-        row = _row(reports, subject, seconds[subject])
-        if reported:
-            known = subject.model == "resnet" and subject.defense in reported
-            row.append(_both(reported[subject.defense].auc if known else [None, None]))
-        rows.append(row)
-    return tables.STYLES[style](header, rows)
+    return tables.STYLES[style](HEADER, [_row(reports, subject, seconds[subject]) for subject in seconds])
 
 
 def _row(reports: Reports, subject: Subject, seconds: float | None) -> list[str]:
@@ -108,10 +97,9 @@ HEADLINE_HEADER = [
     "held out here, % [95 %]",
 ]
 READING = """\
-By how many per cent Diffence lowers the value of the best attack, averaged over CIFAR-10, CIFAR-100 and SVHN. The
-paper's percentages are read as relative reductions, 1 - with / without for each dataset. Whether percentage points are
-meant is not known here: the talk's AUC of 79 % to 56 % would be 29 % or 23 points. The intervals are of our numbers,
-for the samples that the attacks are judged on; the paper gives none."""
+By how many per cent Diffence lowers the value of the best attack, averaged over CIFAR-10, CIFAR-100 and SVHN: relative
+reductions, 1 - with / without, as the paper's are (its table III). The intervals are of our numbers, for the samples
+that the attacks are judged on; the paper gives none."""
 
 
 def headline_rows(everything: dict[str, Reports], paper: Paper) -> list[list[str]]:
@@ -171,7 +159,7 @@ def summarise(
         )
         if subjects:
             times = {subject: seconds(folder.classifier(subject)) for subject in subjects}
-            table = dataset_table(folder, everything[folder.name], paper, times, style=style)
+            table = dataset_table(everything[folder.name], times, style=style)
             sections.append(f"{_mark(style)}{folder.name}\n\n{table}")
             sections += reading.torn(everything[folder.name])
     return "\n\n".join([*sections, *_averages(everything, paper, style)]) + "\n"

@@ -13,13 +13,15 @@ import torch
 
 from common.attacks import ATTACKS
 from common.attacks.interface import Needs
+from common.attacks.lira import LiraConfig
 from common.attacks.nn import NNAttackConfig
+from common.attacks.rmia import RmiaConfig
 from common.data.partition import Partition, Permutation
 from common.diffence import Candidates
 from common.evaluation.answers import RoleCandidates
 from common.evaluation.boundary import BoundaryConfig
 from common.evaluation.judge import judge
-from common.evaluation.protocols import HELD_OUT, EvaluationConfig, NearCopiesConfig, draw
+from common.evaluation.protocols import HELD_OUT, EvaluationConfig, NearCopiesConfig, ShadowsConfig, draw
 from tests.common.diffence.slow import fence_config
 
 K, N = 3, 4
@@ -29,6 +31,12 @@ CONFIG = EvaluationConfig(
     nn_attack=NNAttackConfig(epochs=3, batch_size=8, learning_rate=1e-3, decay_epoch=2, validation=0.25),
     near_copies=NearCopiesConfig(candidates=8),
     boundary=BoundaryConfig(samples=2, steps=1),
+    shadows=ShadowsConfig(
+        candidates=4,
+        diffusion="shared",
+        lira=LiraConfig(centre="mean", variance="one"),
+        rmia=RmiaConfig(gamma=2.0, a=0.3),
+    ),
 )
 ONCE = replace(HELD_OUT, chosen=tuple(name for name, attack in ATTACKS.items() if attack.needs == Needs()))
 """The held-out protocol with the attackers who ask once."""

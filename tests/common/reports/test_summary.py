@@ -59,7 +59,7 @@ def test_the_averages_of_the_papers_datasets_stand_beside_the_papers(root, capsy
         ["undefended: attack accuracy", "15.8", "10.0 [10.0, 10.0]", "-5.8 [-5.8, -5.8]", "10.0 [10.0, 10.0]"],
         ["undefended: attack AUC", "14.0", mean, less, mean],
     ]
-    assert "read as relative reductions" in out and "Forward noising here: ddpm" in out and "57 ms" in out
+    assert "relative reductions" in out and "Forward noising here: ddpm" in out and "57 ms" in out
     assert "selena: attack" not in out
 
 
@@ -70,20 +70,6 @@ def test_there_are_no_averages_of_two_datasets(root, capsys, missing):
     assert main([], root=root) == 0
     out = capsys.readouterr().out
     assert "averages" not in out and all(name in out for name in PAPER_DATASETS)
-
-
-def test_the_papers_table_values_are_shown_where_somebody_filled_them_in(root, capsys):
-    path = root / PAPER_RESULTS
-    filled = path.read_text().replace(
-        "undefended: {test_accuracy: null, auc: [null, null]", "undefended: {test_accuracy: null, auc: [0.75, null]", 1
-    )
-    path.write_text(filled)
-    write(root, report(dataset="cifar10", defense="undefended"))
-    write(root, report(dataset="cifar10", defense="selena"))
-    assert main(["--dataset", "cifar10", "--markdown"], root=root) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert cells(lines[2])[-1] == "paper: AUC alone / with"
-    assert [cells(line)[-1] for line in lines[4:6]] == ["0.750 / -", "- / -"]
 
 
 def test_without_results_the_commands_that_make_some_are_named(root, capsys):
