@@ -77,7 +77,8 @@ for split in ("train", "test"):
 def build(root: Path, *, archives: bool = True, cifar10: "Pictures | None" = None) -> Path:
     """Copy the code to ``root``, shrink every YAML file and put tiny archives in place, of noise or of given images."""
     shutil.copytree(REPOSITORY / "common", root / "common", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "all-train-all.sh", root)
+    for name in ("all-train-all.sh", "reproduce.sh"):
+        shutil.copy(REPOSITORY / name, root)
     for name in DATASETS:
         generated = shutil.ignore_patterns("__pycache__", "data", "final-all-models", "diff_models", "results", "banks")
         shutil.copytree(REPOSITORY / name, root / name, ignore=generated)

@@ -31,8 +31,21 @@ MAY_IMPORT = {
         *("runtime", "data", "statistics", "models", "training", "diffusion", "diffence", "defenses", "attacks"),
         *("formats", "evaluation", "reports"),
     },
+    "paper": {
+        *(
+            "runtime",
+            "statistics",
+            "diffusion",
+            "diffence",
+            "attacks",
+            "training",
+            "evaluation",
+            "reports",
+            "experiment",
+        ),
+    },
     # attacks, defenses and models for the names in --help; reports and training for the summary, which needs no dataset
-    "cli": {"runtime", "attacks", "defenses", "models", "evaluation", "experiment", "reports", "training"},
+    "cli": {"runtime", "attacks", "defenses", "models", "evaluation", "experiment", "reports", "training", "paper"},
 }
 LONGEST = 250  # lines of a file in common/
 

@@ -73,19 +73,29 @@ def most_alike(
     criterion:  "js", the Jensen-Shannon distance of histograms, as the paper has it, or "ks", the Kolmogorov-Smirnov
                 distance, which is the greatest TPR - FPR of any threshold
     """
+    intervals, distances = compared(
+        members, non_members, criterion=criterion, only_reconstructions=only_reconstructions
+    )
+    if not intervals:
+        return None
+    best = int(distances.argmin())
+    return None if distances[best] == math.inf else intervals[best]
+
+
+def compared(
+    members: Candidates, non_members: Candidates, *, criterion: Criterion = "js", only_reconstructions: bool = False
+) -> tuple[list[Interval], np.ndarray]:
+    """All intervals of the grid, and the distance float64 [m] that each leaves; none where there is no grid."""
     phi, keeps = (torch.cat([getattr(kind, name) for kind in (members, non_members)]) for name in ("phi", "keeps"))
     of_members, of_others = (_known(kind, only_reconstructions) for kind in (members, non_members))
     if len(of_members) == 0 or len(of_others) == 0 or float(of_members.min()) >= float(of_others.max()):
-        return None
+        return [], np.empty(0)
     grid = np.linspace(float(of_members.min()), float(of_others.max()), GRID_POINTS).tolist()
     intervals = [Interval(*ends) for ends in itertools.combinations(grid, 2)]
     answered = np.stack([phi.gather(1, each.choose(phi, keeps)[:, None])[:, 0].numpy() for each in intervals])
     if criterion == "ks":
-        distances = greatest_advantages(answered, len(members))
-    else:
-        distances = distance_of(np.stack([histograms(values, len(members)) for values in answered]))
-    best = int(distances.argmin())
-    return None if distances[best] == math.inf else intervals[best]
+        return intervals, greatest_advantages(answered, len(members))
+    return intervals, distance_of(np.stack([histograms(values, len(members)) for values in answered]))
 
 
 def _known(candidates: Candidates, only_reconstructions: bool) -> torch.Tensor:

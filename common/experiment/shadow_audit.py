@@ -1,7 +1,7 @@
 """Audit a subject by its shadow models: raw, and behind each fence."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -37,8 +37,13 @@ def audit(store: Store) -> str | None:
         return _audit(store)
 
 
-def _audit(store: Store) -> str:
-    start = time.monotonic()
+def under_fences(store: Store) -> dict[str, UnderFence]:
+    """All attacks that need shadow models, without a fence and behind each."""
+    return _under_fences(store, _models(store, _enough(store))[0])
+
+
+def _enough(store: Store) -> list[int]:
+    """The numbers of the models. Raises UserError where they are too few, or of other settings."""
     store.require()
     store.require_alike()
     numbers = store.there()
@@ -47,20 +52,32 @@ def _audit(store: Store) -> str:
             f"{store.experiment.folder.shown(store.folder)} has {max(0, len(numbers) - 1)} shadow models, and an audit "
             f"needs at least {LEAST}: train them with `{store.training_command}`"
         )
-    experiment = store.experiment
+    return numbers
+
+
+def _under_fences(store: Store, models: Mapping[str, Models]) -> dict[str, UnderFence]:
+    config, places, found = store.experiment.evaluation_config, store.pool.places, {}
+    fitting = Fitting(config, store.experiment.seed, hindsight_threshold=True)
+    with progress.bar(total=len(models), unit="fence", desc="attacks by shadow models") as bar:
+        for name, seen in models.items():
+            delta = _delta(store)
+            found[name] = shadow_audit.under_fence(seen, places, fitting, resamples=config.bootstrap, delta=delta)
+            bar.update()
+    return found
+
+
+def _delta(store: Store) -> float:
+    privacy = store.answers(TARGET).privacy
+    return DELTA if privacy is None else privacy.delta
+
+
+def _audit(store: Store) -> str:
+    start = time.monotonic()
+    experiment, numbers = store.experiment, _enough(store)
     results = experiment.folder.shadow_results(store.subject)
     with ownership.owned(results):
         models, accuracies = _models(store, numbers)
-        privacy = store.answers(TARGET).privacy
-        fitting = Fitting(experiment.evaluation_config, experiment.seed, hindsight_threshold=True)
-        delta = DELTA if privacy is None else privacy.delta
-        places = store.pool.places
-        fences: dict[str, UnderFence] = {}
-        with progress.bar(total=len(models), unit="fence", desc="attacks by shadow models") as bar:
-            for name, seen in models.items():
-                resamples = experiment.evaluation_config.bootstrap
-                fences[name] = shadow_audit.under_fence(seen, places, fitting, resamples=resamples, delta=delta)
-                bar.update()
+        places, fences = store.pool.places, _under_fences(store, models)
         vulnerable = shadow_audit.most_vulnerable(
             models,
             np.concatenate([places["final_test"], places["canaries"]]),
@@ -79,8 +96,8 @@ def _audit(store: Store) -> str:
             samples={name: len(of_role) for name, of_role in places.items()},
             test_accuracy=accuracies[0],
             mean_test_accuracy=float(np.mean(accuracies)),
-            accounted=privacy,
-            delta=delta,
+            accounted=store.answers(TARGET).privacy,
+            delta=_delta(store),
             fences=fences,
             vulnerable=vulnerable,
             versions=run.versions(),

@@ -43,7 +43,7 @@ def sides(evaluation: Evaluation) -> list[Side]:
 
 def roc(evaluation: Evaluation, *, title: str) -> Figure:
     """Log-log ROC curves of the best attack without and with the fences, with the 95 % bootstrap band of each."""
-    figure, axes = _figure(5.2, 4.8)
+    figure, axes = new_figure(5.2, 4.8)
     member = evaluation.main.without.test.observations.membership
     kinds = np.bincount(member)
     least = 0.5 / int(kinds.max())
@@ -68,7 +68,7 @@ def roc(evaluation: Evaluation, *, title: str) -> Figure:
 def phis(evaluation: Evaluation, *, title: str) -> Figure:
     """Histograms of phi of the answers to members and non-members, without (above) and with the fences (below)."""
     verdicts = [(side.label, side.verdict) for side in sides(evaluation)]
-    figure, axes = _figure(6.4, 2.8 * len(verdicts), rows=len(verdicts))
+    figure, axes = new_figure(6.4, 2.8 * len(verdicts), rows=len(verdicts))
     values = {label: verdict.test.phi for label, verdict in verdicts}
     together = np.concatenate(list(values.values()))
     lo, hi = np.quantile(together, [0.002, 0.998])
@@ -95,7 +95,7 @@ def near_copies(evaluation: Evaluation, *, title: str) -> Figure | None:
     asked = {k: attack.name for k, attack in BY_QUERIES.items() if attack.name in ran}
     if len(asked) < 2:
         return None
-    figure, axes = _figure(7.6, 3.8, columns=2)
+    figure, axes = new_figure(7.6, 3.8, columns=2)
     for label, colour, marker, verdict in sides(evaluation):
         rows = [verdict.attacks[name].measured for name in asked.values()]
         points = [row.tpr_points["0.01"] for row in rows]
@@ -122,7 +122,7 @@ def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
     parts = [("without", WITHOUT, without.protocols[main]), (FENCES[main], WITH, fenced.protocols[main])]
     if "steady" in fenced.protocols and main != "steady":
         parts.append((FENCES["steady"], STEADY, fenced.protocols["steady"]))
-    figure, axes = _figure(3.8 * len(parts), 4.0, columns=len(parts))
+    figure, axes = new_figure(3.8 * len(parts), 4.0, columns=len(parts))
     for axis, (name, colour, part) in zip(axes, parts, strict=True):
         utility = part.utility
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
@@ -148,7 +148,7 @@ def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
 def image_grid(rows: dict[str, torch.Tensor], *, title: str) -> Figure:
     """Rows of images [n, C, H, W] in [0, 1], each row with its name."""
     columns = max(len(images) for images in rows.values())
-    figure, axes = _figure(0.6 * columns + 1.2, 0.62 * len(rows) + 0.5, rows=len(rows), columns=columns)
+    figure, axes = new_figure(0.6 * columns + 1.2, 0.62 * len(rows) + 0.5, rows=len(rows), columns=columns)
     for line, (name, images) in zip(np.atleast_2d(axes), rows.items(), strict=True):
         for axis, image in zip(line, images, strict=False):
             axis.imshow(
@@ -164,7 +164,7 @@ def image_grid(rows: dict[str, torch.Tensor], *, title: str) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
     """A figure that needs no display and no global state."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""Tables of text cells, for a terminal and as Markdown."""
+"""Tables of text cells, for a terminal, as Markdown and for LaTeX."""
 
 from collections.abc import Sequence
 
@@ -19,4 +19,18 @@ def markdown(header: Row, rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
-STYLES = {"text": text, "markdown": markdown}
+_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "\\": r"\textbackslash{}"}
+
+
+def latex(header: Row, rows: Sequence[Row]) -> str:
+    """A tabular of the package booktabs."""
+
+    def line(row: Row) -> str:
+        return " & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in row) + r" \\"
+
+    columns = "l" + "r" * (len(header) - 1)
+    above = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(header), r"\midrule"]
+    return "\n".join([*above, *map(line, rows), r"\bottomrule", r"\end{tabular}"])
+
+
+STYLES = {"text": text, "markdown": markdown, "latex": latex}

@@ -19,7 +19,7 @@ Answering = Literal["select", "average", "label"]  # one candidate answers, the 
 ShadowDiffusion = Literal[
     "shared", "own"
 ]  # a shadow model is fenced by the target's diffusion model, or one of its own
-TableStyle = Literal["text", "markdown"]
+TableStyle = Literal["text", "markdown", "latex"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
 
 SCENARIOS: dict[int, Scenario] = dict(enumerate(get_args(Scenario), start=1))

@@ -9,6 +9,7 @@ from common.runtime.subject import Subject
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAPER_RESULTS = Path("common") / "paper_results.yaml"  # below the repository
+PAPER_ITEMS = Path("docs") / "paper"  # below the repository
 FENCED = "_w_diffence"  # ends the name of a result folder with Diffence
 
 
@@ -100,6 +101,11 @@ class DatasetFolder:
     @property
     def banks(self) -> Path:
         return self.work / "evaluate_MIAs" / "banks"
+
+    @property
+    def paper(self) -> Path:
+        """Verdicts that the paper's tables and figures are made of."""
+        return self.work / "evaluate_MIAs" / "paper"
 
     def results(self, subject: Subject, *, diffence: bool) -> Path:
         """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""

@@ -1,0 +1,146 @@
+"""One dataset's classifiers, judged behind any number of fences; each verdict is made once and kept.
+
+Fences that differ in what they accept share one bank, so all scenarios cost what one costs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from common.diffence.measures import Fence
+from common.evaluation.answers import FencedPopulation
+from common.evaluation.judge import Verdict, judge
+from common.evaluation.protocols import HELD_OUT, PUBLISHED, Drawn, Protocol, draw
+from common.evaluation.record import Record, UnderProtocol
+from common.evaluation.run import Settings, under_protocol
+from common.experiment import evaluate
+from common.experiment.evaluate import Models
+from common.experiment.experiment import Experiment
+from common.runtime import config, progress, storage
+from common.runtime.errors import UserError
+from common.runtime.modes import SCENARIOS
+from common.runtime.subject import Subject
+
+HELD = replace(HELD_OUT, published_attacks=True, with_correctness=False, chooses=False)
+"""The paper's attacks, with every choice kept away from the samples that are scored."""
+AS_PUBLISHED = PUBLISHED
+"""The paper's attacks, as its code computes them."""
+THRESHOLDS = replace(HELD_OUT, chosen=("confidence", "loss", "entropy", "modified_entropy"), chooses=False)
+"""Those that need no training, for sweeps over many fences."""
+
+
+class Judged(Record):
+    """Verdicts on one classifier, alone and behind a fence."""
+
+    without: UnderProtocol
+    fenced: UnderProtocol
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where an item asks for verdicts on a dataset's classifiers; those that are trained are there.
+
+    experiment:  the dataset folder made ready
+    """
+
+    experiment: Experiment
+
+    @property
+    def name(self) -> str:
+        return self.experiment.folder.name
+
+    def fence(
+        self, *, scenario: int | None = None, num_candidates: int | None = None, step: int | None = None
+    ) -> Fence:
+        """The paper's fence, with other values than configs/diffence.yaml has."""
+        given = {
+            "scenario": None if scenario is None else SCENARIOS[scenario],
+            "num_candidates": num_candidates,
+            "step": step,
+        }
+        changed = {name: value for name, value in given.items() if value is not None}
+        return self.experiment.fence_config.model_copy(update=changed).of("paper")
+
+    def models(self, subject: Subject) -> Models:
+        evaluate.require_inputs(self.experiment, subject)
+        return evaluate.load_models(self.experiment, self._settings(subject, HELD, 1))
+
+    def judged(self, subject: Subject, protocol: Protocol, fences: Sequence[Fence]) -> list[Judged]:
+        """A verdict behind each fence; read where it is kept, and made and kept where it is not."""
+        models, found, without = self.models(subject), [], None
+        most = max(fence.measures.num_candidates for fence in fences)
+        with progress.outer(total=len(fences), unit="fence", desc=f"{self.name}, {subject}, {protocol.name}") as bar:
+            for fence in fences:
+                path = self.experiment.folder.paper / f"{self._digest(subject, models, protocol, fence)}.json"
+                kept = _kept(path)
+                if kept is None:
+                    drawn = self.drawn(subject, protocol, fence, models=models, most=most)
+                    kept, without = self._judge(drawn, without)
+                    storage.write_json(path, kept.model_dump(mode="json"))
+                found.append(kept)
+                bar.update()
+        return found
+
+    def drawn(
+        self, subject: Subject, protocol: Protocol, fence: Fence, *, models: Models | None = None, most: int = 0
+    ) -> Drawn:
+        """The candidates of a protocol's roles and the rule that is tuned; ``most``: that the bank has room for."""
+        fenced = self.population(subject, fence, models=models, most=most)
+        desc = f"purify {subject.defense}"
+        return draw(fenced, protocol, self.experiment.evaluation_config, fence=fence, desc=desc)
+
+    def population(
+        self, subject: Subject, fence: Fence, *, models: Models | None = None, most: int = 0
+    ) -> FencedPopulation:
+        settings = self._settings(subject, HELD, max(most, fence.measures.num_candidates))
+        return evaluate.fenced_population(self.experiment, settings, models or self.models(subject), fence=fence)
+
+    def _settings(self, subject: Subject, protocol: Protocol, most: int) -> Settings:
+        own = self.experiment.fence_config
+        fence = own.model_copy(update={"num_candidates": max(most, own.num_candidates)})
+        return Settings(subject, fence, self.experiment.evaluation_config, [protocol])
+
+    def _judge(self, drawn: Drawn, without: Verdict | None) -> tuple[Judged, Verdict]:
+        pair = judge(drawn, self.experiment.evaluation_config, seed=self.experiment.seed, without=without)
+        parts = (under_protocol(pair, fenced=fenced) for fenced in (False, True))
+        return Judged(**dict(zip(("without", "fenced"), parts, strict=True))), pair.without
+
+    def _digest(self, subject: Subject, models: Models, protocol: Protocol, fence: Fence) -> str:
+        """Names everything that a verdict depends on."""
+        return storage.digest(
+            {
+                **self._computed,
+                "subject": str(subject),
+                "files": [file.sha256 for file in models.read],
+                "defense": models.defended.settings,
+                "fence": fence.model_dump(),
+                "protocol": asdict(protocol),
+            }
+        )
+
+    @cached_property
+    def _computed(self) -> dict[str, Any]:
+        compute = self.experiment.compute["diffusion"]
+        return {
+            "seed": self.experiment.seed,
+            "partition": self.experiment.partition.key,
+            "classifier": self.experiment.classifier_config.model_dump(),
+            "evaluation": self.experiment.evaluation_config.model_dump(),
+            "device": compute.device.type,
+            "precision": compute.precision,
+            "torch": torch.__version__,
+        }
+
+
+def _kept(path: Any) -> Judged | None:
+    try:
+        return config.parse(storage.read_json(path), Judged, source=str(path))
+    except (OSError, ValueError, UserError):  # not there, or damaged: made anew
+        return None
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

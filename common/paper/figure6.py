@@ -1,0 +1,48 @@
+"""Figure 6: expected calibration error, undefended, in the three scenarios, and of HAMP."""
+
+from collections.abc import Sequence
+
+from common.evaluation.record import UnderProtocol
+from common.paper.bench import HELD, Bench, mean
+from common.paper.interface import Item, Made, Table
+from common.paper.table3 import SCENARIOS, scenarios
+from common.reports import charts
+from common.reports.paper import Paper
+
+
+def _error(parts: Sequence[UnderProtocol]) -> float:
+    return mean([part.utility.calibration_error.value for part in parts if part.utility is not None])
+
+
+def make(benches: Sequence[Bench], paper: Paper) -> Made:
+    found = [scenarios(bench, "undefended", HELD) for bench in benches]
+    of_hamp = _error([scenarios(bench, "hamp", HELD)[0].without for bench in benches])
+    ours = [_error([of[0].without for of in found])]
+    ours += [_error([of[place].fenced for of in found]) for place in range(len(SCENARIOS))]
+    reported = [paper.figure6.undefended, *paper.figure6.scenarios]
+    names = ["undefended", *(f"Diffence, scenario {number}" for number in SCENARIOS)]
+    hamp_reported = paper.figure6.undefended * (1 + paper.figure6.hamp_is_higher / 100)
+    rows = [[name, f"{theirs:.3f}", f"{mine:.3f}"] for name, theirs, mine in zip(names, reported, ours, strict=True)]
+    rows.append(
+        ["HAMP", f"{hamp_reported:.3f} (222 % higher)", f"{of_hamp:.3f} ({100 * (of_hamp / ours[0] - 1):.0f} %)"]
+    )
+    return Made(
+        paper=" / ".join(f"{value:.3f}" for value in reported),
+        ours=" / ".join(f"{value:.3f}" for value in ours),
+        says="Diffence leaves the calibration about as it is, and HAMP does not"
+        if max(ours[1:]) < 2 * ours[0] < of_hamp
+        else "the calibration changes here in another way than in the paper",
+        tables=[Table("Expected calibration error on non-members, 15 bins.", ["answers of", "paper", "here"], rows)],
+        figures={
+            "": charts.bars(
+                [*names, "HAMP"],
+                {"here": [*ours, of_hamp]},
+                marks={"paper": [*reported, hamp_reported]},
+                label="expected calibration error",
+            )
+        },
+        notes=["HAMP's test-time step is on here and off in the paper."],
+    )
+
+
+ITEM = Item("Figure 6: expected calibration error", ("undefended", "hamp"), make)

@@ -1,0 +1,50 @@
+"""What an item of the paper is, and what it makes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+from common.paper.bench import Bench
+from common.reports.paper import Paper
+
+
+@dataclass(frozen=True)
+class Table:
+    """caption: what it shows, as a sentence"""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An item as it came out here.
+
+    paper, ours:  the one number that says most, as text, for the index
+    says:         what came out, in a sentence
+    figures:      by name
+    notes:        what differs from the paper beside the dataset, line by line
+    """
+
+    paper: str
+    ours: str
+    says: str
+    tables: Sequence[Table] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table or figure of the paper.
+
+    title:     as the paper numbers it, and what it shows
+    defenses:  the classifiers that it needs
+    make:      from a bench of each dataset, and the paper's numbers
+    """
+
+    title: str
+    defenses: Sequence[str]
+    make: Callable[[Sequence[Bench], Paper], Made]

@@ -1,0 +1,84 @@
+"""Make items of the paper: train what is missing, judge what was not judged, write what came out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.experiment import train_all
+from common.experiment.experiment import Experiment
+from common.experiment.plan import Item as Planned
+from common.experiment.train_all import Options, Step
+from common.paper import ITEMS, write
+from common.paper.bench import Bench
+from common.paper.write import Place
+from common.reports import paper as papers
+from common.runtime import distributed, progress
+from common.runtime.errors import UserError
+from common.runtime.paths import PAPER_RESULTS, REPOSITORY, DatasetFolder
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be made.
+
+    items:    by name
+    out:      the folder that pages, pictures and the index go to
+    options:  of the training
+    """
+
+    items: Sequence[str]
+    folders: Sequence[DatasetFolder]
+    out: Path
+    options: Options
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(folder.name for folder in self.folders)
+
+    @property
+    def steps(self) -> list[list[Step]]:
+        needed = {defense for name in self.items for defense in ITEMS[name].defenses}
+        return train_all.stages(self.folders, sorted(needed), ["resnet"])
+
+    def place(self, item: str) -> Place:
+        return Place(self.out, item, self.datasets)
+
+
+def plan(request: Request) -> list[Planned]:
+    """What has to be trained, and the pages."""
+    pages = []
+    for name in request.items:
+        page = request.place(name).page
+        shown = str(page.relative_to(REPOSITORY)) if page.is_relative_to(REPOSITORY) else str(page)
+        pages.append(Planned(shown, "there, written anew" if page.is_file() else "not there"))
+    return [*train_all.plan(request.steps, request.options), *pages]
+
+
+def reproduce(request: Request) -> None:
+    """Train, then make one item after the other; each is written when it is done, and verdicts are kept."""
+    rows = train_all.run_all(request.steps, request.options, keep_going=False)
+    failed = [f"{name}: {step}" for name, step, outcome, _ in rows if outcome != "ok"]
+    if failed:
+        raise UserError(f"{failed[0]} failed, as its output above says: start the same command again when it is mended")
+    if not distributed.is_first():
+        return
+    with distributed.by_itself():
+        _make(request)
+
+
+def _make(request: Request) -> None:
+    paper = papers.read(REPOSITORY / PAPER_RESULTS, defenses=tuple(ITEMS["table3"].defenses))
+    given = request.options
+    benches = [
+        Bench(Experiment.at(folder, seed=given.seed, device=given.device, precision=given.precision))
+        for folder in request.folders
+    ]
+    request.out.mkdir(parents=True, exist_ok=True)
+    with progress.outer(total=len(request.items), unit="item", desc="the paper") as bar:
+        for name in request.items:
+            item, place = ITEMS[name], request.place(name)
+            made = item.make(benches, paper)
+            datasets = "".join(f" --dataset {each}" for each in request.datasets)
+            write.write(place, item, made, command=f"bash reproduce.sh {name}{datasets}")
+            print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")
+            bar.update()

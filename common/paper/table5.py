@@ -1,0 +1,59 @@
+"""Table V: milliseconds a sample, alone and behind Diffence, one at a time and in batches."""
+
+from collections.abc import Sequence
+
+import torch
+
+from common.evaluation.latency import milliseconds
+from common.paper.bench import HELD, Bench
+from common.paper.interface import Item, Made, Table
+from common.paper.table3 import DEFENSES
+from common.reports.paper import Paper
+from common.runtime.images import to_float
+from common.runtime.subject import Subject
+
+SAMPLES, BATCH = 100, 100
+NOTHING = "-"
+
+
+def _times(bench: Bench, defense: str) -> list[float]:
+    """One at a time alone and fenced, then the same in batches."""
+    subject, fence = Subject(defense=defense), bench.fence(scenario=1)
+    models = bench.models(subject)
+    rule = bench.drawn(subject, HELD, fence, models=models).rule
+    guard = bench.population(subject, fence, models=models).bank.fence
+    guard.rule = rule
+    order = torch.from_numpy(bench.experiment.partition.test_order[:SAMPLES])
+    images = to_float(bench.experiment.population.test.images[order].to(bench.experiment.device))
+    return [
+        milliseconds(answer, images, batch=size)
+        for size in (1, BATCH)
+        for answer in (models.defended.classifier, guard)
+    ]
+
+
+def make(benches: Sequence[Bench], paper: Paper) -> Made:
+    tables, first = [], []
+    for bench in benches:
+        rows = []
+        for defense in DEFENSES:
+            alone, fenced, in_batches, fenced_in_batches = _times(bench, defense)
+            if defense == "undefended":
+                first.append((alone, fenced))
+            reported = paper.table5.get(defense, {}).get(bench.name)
+            times = [f"{value:.2f}" for value in (alone, fenced, in_batches, fenced_in_batches)]
+            rows.append([defense, NOTHING if reported is None else f"{reported:.0f}", *times])
+        header = ["defence", "paper, alone", "alone", "with Diffence", f"alone, batches of {BATCH}", "with Diffence"]
+        where = f"{bench.experiment.device}, {torch.get_num_threads()} threads"
+        tables.append(Table(f"{bench.name}: ms a sample, the mean of {SAMPLES}, on {where}.", header, rows))
+    alone, fenced = (sum(values) / len(values) for values in zip(*first, strict=True))
+    return Made(
+        paper="24 to 26 ms -> 81 to 82 ms (RTX 8000)",
+        ours=f"{alone:.1f} ms -> {fenced:.1f} ms",
+        says=f"one answer takes {fenced / alone:.1f} times as long with Diffence (paper: 3.2)",
+        tables=tables,
+        notes=["The paper's fence draws until a reconstruction is accepted, so its time depends on the image."],
+    )
+
+
+ITEM = Item("Table V: inference time", DEFENSES, make)

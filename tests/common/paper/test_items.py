@@ -1,0 +1,136 @@
+"""Items of the paper against verdicts that are made up, and counted by hand."""
+
+import numpy as np
+import pytest
+
+from common.defenses import DEFENSES
+from common.evaluation.record import AttackRow, Best, Bins, Estimate, UnderProtocol, Utility
+from common.paper import ITEMS, figure5, figure6, figure10, table3, table6, write
+from common.paper.bench import Judged
+from common.paper.interface import Item, Made, Table
+from common.paper.write import Place
+from common.reports import paper, tables
+from common.runtime.errors import UserError
+from common.runtime.paths import PAPER_RESULTS, REPOSITORY
+
+PAPER = paper.read(REPOSITORY / PAPER_RESULTS, defenses=DEFENSES)
+
+
+def under(auc, accuracy, *, test=0.9, error=0.05, not_run=None):
+    row = AttackRow(auc=auc, auc_ci=[auc, auc], balanced_accuracy=accuracy, tpr_at_fpr={})
+    estimate = Estimate(value=error, interval=[error, error])
+    worth = Utility(
+        calibration_error=estimate, negative_log_likelihood=estimate, brier_score=estimate,
+        bins=Bins(counts=[], confidences=[], accuracies=[]),
+    )  # fmt: skip
+    return UnderProtocol(
+        attacks={"correctness": row},
+        not_run=not_run or {},
+        best=Best(auc=auc, balanced_accuracy=accuracy),
+        utility=worth,
+        accuracy={"train": 1.0, "test": test},
+    )
+
+
+class Bench:
+    """A bench whose verdicts follow from the defence's place and the scenario alone."""
+
+    def __init__(self, name, more):
+        self.name, self.more = name, more
+
+    def fence(self, *, scenario):
+        return scenario
+
+    def judged(self, subject, protocol, fences):
+        place = list(DEFENSES).index(subject.defense)
+        alone = under(0.8 + self.more - 0.01 * place, 0.75, test=0.9 - 0.01 * place)
+        return [
+            Judged(without=alone, fenced=under(0.6 + self.more + 0.01 * scenario, 0.55, error=0.04))
+            for scenario in fences
+        ]
+
+
+def test_table_three_averages_over_datasets():
+    made = table3.make([Bench("a", 0.0), Bench("b", 0.1)], PAPER)
+    rows = {row[0]: row[1:] for row in made.tables[0].rows}
+    assert rows["undefended"] == [
+        "+0.0", "+0.0", "79.1 / 77.7", "85.0 / 75.0",
+        "68.1 / 65.4", "66.0 / 55.0", "70.8 / 67.1", "67.0 / 55.0", "69.1 / 67.0", "68.0 / 55.0",
+    ]  # fmt: skip
+    selena = list(DEFENSES).index("selena")
+    assert rows["selena"][:4] == ["-2.1", f"{-selena:+.1f}", "62.2 / 60.9", f"{85 - selena:.1f} / 75.0"]
+    assert made.paper == "79.1 / 77.7 -> 68.1 / 65.4" and made.ours == "85.0 / 75.0 -> 66.0 / 55.0"
+    assert f"{100 * (1 - 66 / 85):.1f} %" in made.says
+    assert [row[0] for row in made.tables[1].rows] == list(table3.DEFENSES)
+
+
+def test_figure_five_counts_the_classifiers_that_gain():
+    made = figure5.make([Bench("a", 0.0)], PAPER)
+    assert "7 of 7" in made.says and set(made.figures) == {"auc", "accuracy"}
+    expected = np.mean([1 - 61 / (80 - list(DEFENSES).index(name)) for name in table3.DEFENSES])
+    assert made.ours == f"AUC {-100 * expected:+.1f} % on the mean"
+
+
+def test_figure_six_says_what_was_found():
+    made = figure6.make([Bench("a", 0.0)], PAPER)
+    assert made.ours == "0.050 / 0.040 / 0.040 / 0.040" and made.paper == "0.139 / 0.142 / 0.126 / 0.131"
+    assert made.tables[0].rows[-1] == ["HAMP", "0.448 (222 % higher)", "0.050 (0 %)"]
+    assert "another way than in the paper" in made.says  # HAMP's is no greater here
+
+
+def test_table_six_says_why_the_boundary_is_missing():
+    class NoBoundary(Bench):
+        def judged(self, subject, protocol, fences):
+            part = under(0.6, 0.55, not_run={"boundary": "needs a search"})
+            return [Judged(without=part, fenced=part) for _ in fences]
+
+    made = table6.make([NoBoundary("a", 0.0)], PAPER)
+    assert made.tables[0].rows[0] == ["undefended", "58.5", "55.0", "70.8", "70.9", "-", "-"]
+    assert "boundary: needs a search" in made.notes
+
+
+def test_figure_ten_is_a_distribution_function():
+    first = np.array([0, 0, 2, figure10.CANDIDATES])  # of four samples, the last without any
+    found = figure10._distribution(first)
+    assert found[:4].tolist() == [0.5, 0.5, 0.75, 0.75] and found[-1] == 0.75 and len(found) == figure10.CANDIDATES
+
+
+def test_every_item_says_what_it_needs():
+    for name, item in ITEMS.items():
+        assert item.title.startswith(("Table", "Figure")) and set(item.defenses) <= set(DEFENSES), name
+
+
+MADE = Made(
+    paper="1",
+    ours="2",
+    says="it came out",
+    tables=[Table("A caption.", ["a_b", "%"], [["x & y", "1 ± 2"]])],
+    notes=["n"],
+)
+ITEM = Item("Table III: a title", (), lambda benches, numbers: MADE)
+
+
+def test_a_page_an_index_and_latex_are_written_and_other_datasets_kept(tmp_path):
+    write.write(Place(tmp_path, "table3", ("digits",)), ITEM, MADE, command="bash reproduce.sh table3")
+    write.write(Place(tmp_path, "table3", ("cifar10", "svhn")), ITEM, MADE, command="bash reproduce.sh table3 …")
+    write.write(Place(tmp_path, "table3", ("digits",)), ITEM, MADE, command="bash reproduce.sh table3")
+    page = (tmp_path / "table3.md").read_text()
+    assert "# Table III: a title" in page and "It came out." in page and "| x & y | 1 ± 2 |" in page and "- n" in page
+    assert (tmp_path / "table3.tex").read_text().splitlines()[2:5] == [
+        r"a\_b & \% \\", r"\midrule", r"x \& y & 1 $\pm$ 2 \\",
+    ]  # fmt: skip
+    index = (tmp_path / "README.md").read_text()
+    assert index.count("| [Table III: a title](table3.md) | digits | 1 | 2 | It came out. |") == 1
+    assert "(table3-cifar10-svhn.md) | cifar10 svhn |" in index and (tmp_path / "table3-cifar10-svhn.md").is_file()
+    assert [each.datasets for each in write.read(tmp_path)] == ["cifar10 svhn", "digits"]
+
+
+@pytest.mark.parametrize("damage", ["[", "{}3", '[{"item": "table99"}]'])
+def test_a_damaged_index_is_named(tmp_path, damage):
+    (tmp_path / "index.json").write_text(damage)
+    with pytest.raises(UserError, match=r"index\.json"):
+        write.read(tmp_path)
+
+
+def test_latex_escapes_what_it_would_read():
+    assert r"50\% \& \textbackslash{}x & \$y\$" in tables.latex(["50% & \\x", "$y$"], [])

@@ -1,0 +1,72 @@
+"""reproduce.sh in miniature: what is missing is trained, verdicts are those of an evaluation and are kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import miniature, served
+from tests.miniature import files_below
+
+
+@pytest.fixture
+def root(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def reproduce(root: Path, *arguments: str) -> str:
+    done = miniature.run(root, ".", "bash", "reproduce.sh", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_figures_are_made_from_verdicts_that_are_kept(root: Path) -> None:
+    said = reproduce(root, "figure4", "figure10", "figure1", "--dry-run")
+    (page,) = [line for line in said.splitlines() if line.startswith("docs/paper/figure10.md")]
+    assert "not there" in page and not (root / "docs").exists()
+    said = reproduce(root, "figure4", "figure10", "figure1")
+    assert "figure4.md: Figure 4" in said
+    pages = root / "docs" / "paper"
+    made = files_below(pages)
+    assert {"figure4.md", "figure4-digits.png", "figure10.md", "figure1-digits-members.png", "README.md"} <= made.keys()
+    shutil.rmtree(pages)
+    reproduce(root, "figure4", "figure10", "figure1")
+    assert files_below(pages) == made
+
+
+def test_scenarios_are_those_of_an_evaluation(root: Path) -> None:
+    """The same numbers come by the item's way and by evaluate_mia.sh, scenario by scenario."""
+    script = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from common.experiment.experiment import Experiment\n"
+        "from common.paper.bench import AS_PUBLISHED, Bench\n"
+        "from common.paper.table3 import scenarios\n"
+        "from common.runtime.paths import DatasetFolder\n"
+        "bench = Bench(Experiment.at(DatasetFolder(Path('digits').resolve()), device='cpu'))\n"
+        "found = scenarios(bench, 'undefended', AS_PUBLISHED)\n"
+        "bests = [(e.without.best.auc, e.fenced.best.auc, e.fenced.best.balanced_accuracy) for e in found]\n"
+        "print('FOUND', json.dumps(bests))\n"
+    )
+    found = []
+    for _ in range(2):  # made, and read where they are kept
+        done = miniature.run(root, ".", "python", "-c", script)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout.split("FOUND")[1]))
+    assert found[0] == found[1] and len(files_below(root / "digits" / "evaluate_MIAs" / "paper")) == 3
+    for number, (alone, auc, accuracy) in enumerate(found[0], start=1):
+        options = ("--defense", "undefended", "--protocol", "published", "--scenario", str(number))
+        done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", *options)
+        assert done.returncode == 0, done.stderr
+        results = root / "digits" / "evaluate_MIAs" / "results"
+        bests = [
+            json.loads((results / name / "report.json").read_text())["protocols"]["published"]["best"]
+            for name in ("undefended", "undefended_w_diffence")
+        ]
+        assert [bests[0]["auc"], bests[1]["auc"], bests[1]["balanced_accuracy"]] == [alone, auc, accuracy]
+
+
+def test_an_unknown_item_is_refused(root: Path) -> None:
+    done = miniature.run(root, ".", "bash", "reproduce.sh", "table99")
+    assert done.returncode == 2 and "table99" in done.stderr
