@@ -12,7 +12,7 @@ from common.runtime import distributed, ownership, storage
 from common.runtime.errors import UserError
 from common.runtime.images import Labelled
 from common.runtime.subject import Subject
-from common.training.classifier import TrainingConfig
+from common.training.classifier import TrainingBasics
 from common.training.jobs import Job, is_done
 
 
@@ -41,7 +41,7 @@ def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
         _train(experiment, subject, settings)
 
 
-def _train(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> None:
+def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> None:
     defense, folder, part = DEFENSES[subject.defense], experiment.folder, experiment.partition
     job = _job(experiment, subject, settings)
     done = is_done(job)
@@ -78,12 +78,12 @@ def _train(experiment: Experiment, subject: Subject, settings: TrainingConfig) -
         print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
 
 
-def _settings(experiment: Experiment, subject: Subject, *, published: bool) -> TrainingConfig:
+def _settings(experiment: Experiment, subject: Subject, *, published: bool) -> TrainingBasics:
     name = settings_name(subject.defense, published=published)
     return experiment.config(name, DEFENSES[subject.defense].config)
 
 
-def _require_possible(experiment: Experiment, subject: Subject, settings: TrainingConfig, name: str) -> None:
+def _require_possible(experiment: Experiment, subject: Subject, settings: TrainingBasics, name: str) -> None:
     """Raise UserError, before any work, where a defence cannot be trained so."""
     defense, compute = DEFENSES[subject.defense], experiment.compute["classifier"]
     if defense.fp32_only and (compute.compile or compute.precision != "fp32"):
@@ -102,7 +102,7 @@ def job(experiment: Experiment, subject: Subject, *, published: bool) -> Job:
     return _job(experiment, subject, _settings(experiment, subject, published=published))
 
 
-def _job(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> Job:
+def _job(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> Job:
     """What the training leaves behind, and everything it depends on."""
     made_from = experiment.provenance(
         "classifier",

@@ -72,7 +72,7 @@ def test_a_good_file_is_read(tmp_path):
 
 
 def test_all_mistakes_of_a_file_are_in_one_error(tmp_path):
-    text = "epochs: 0\nbatch_size: '32'\nlearning_rate: '1e-3'\ncheckpoint_selection: best\nmomentum: 0.9\n"
+    text = "epochs: 0\nbatch_size: '32'\nlearning_rate: '1e-3'\ncheckpoint_selection: best\ndampening: 0.9\n"
     lines = refusal(tmp_path, text).splitlines()
     assert lines[0].endswith("some.yaml: 6 mistakes")
     for start, part in [
@@ -81,14 +81,14 @@ def test_all_mistakes_of_a_file_are_in_one_error(tmp_path):
         ("learning_rate", "valid number, found '1e-3'"),
         ("weight_decay", "missing"),
         ("checkpoint_selection", "'validation', 'last' or 'test', found 'best'"),
-        ("momentum", "unknown key"),
+        ("dampening", "unknown key"),
     ]:
         (line,) = [line for line in lines[1:] if line.startswith(f"  {start}: ")]
         assert part in line
 
 
 def test_one_mistake_is_counted_as_one(tmp_path):
-    assert refusal(tmp_path, GOOD + "momentum: 0.9\n").splitlines()[0].endswith(": 1 mistake")
+    assert refusal(tmp_path, GOOD + "dampening: 0.9\n").splitlines()[0].endswith(": 1 mistake")
 
 
 @pytest.mark.parametrize(
