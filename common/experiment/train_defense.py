@@ -16,27 +16,27 @@ from common.training.classifier import TrainingBasics
 from common.training.jobs import Job, is_done
 
 
-def settings_name(defense: str, *, published: bool) -> str:
-    """The YAML file of a defence, below configs/."""
-    return f"published/{defense}" if published else defense
+def settings_name(subject: Subject, *, published: bool) -> str:
+    """The YAML file of a subject's training, below configs/."""
+    return f"published/{subject.defense}" if published else subject.settings
 
 
-def reads(defense: str, *, published: bool) -> tuple[str, ...]:
+def reads(subject: Subject, *, published: bool) -> tuple[str, ...]:
     """YAML files."""
-    return ("data", "classifier", settings_name(defense, published=published))
+    return ("data", "classifier", settings_name(subject, published=published))
 
 
 def plan(experiment: Experiment, subject: Subject, *, published: bool) -> list[Item]:
     """The checkpoint; the settings are checked."""
     settings = _settings(experiment, subject, published=published)
-    _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    _require_possible(experiment, subject, settings, settings_name(subject, published=published))
     return [of_job(_job(experiment, subject, settings), experiment.folder)]
 
 
 def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
     """Train a subject, where that has not been done; ``published``: with the published code's settings."""
     settings = _settings(experiment, subject, published=published)
-    _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    _require_possible(experiment, subject, settings, settings_name(subject, published=published))
     with ownership.owned(experiment.folder.classifier(subject)):
         _train(experiment, subject, settings)
 
@@ -79,7 +79,7 @@ def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics) -
 
 
 def _settings(experiment: Experiment, subject: Subject, *, published: bool) -> TrainingBasics:
-    name = settings_name(subject.defense, published=published)
+    name = settings_name(subject, published=published)
     return experiment.config(name, DEFENSES[subject.defense].config)
 
 
@@ -109,6 +109,7 @@ def _job(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> 
         defense=subject.defense,
         classifier={subject.model: experiment.classifier_config.model_dump()[subject.model]},
         settings=settings.model_dump(),
+        original=subject.original,
         **_built_on(experiment, subject),
     )
     return Job(experiment.folder.classifier(subject), made_from)

@@ -19,6 +19,7 @@ Answering = Literal["select", "average", "label"]  # one candidate answers, the 
 ShadowDiffusion = Literal[
     "shared", "own"
 ]  # a shadow model is fenced by the target's diffusion model, or one of its own
+OriginalSettings = Literal["selena", "relaxloss", "hamp"]  # the defence whose own paper trains so (table IV)
 TableStyle = Literal["text", "markdown"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
 
