@@ -53,6 +53,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 TINY_DEFENSE: dict[str, Any] = {"epochs": 3, "batch_size": 8}
+TINY_STEPS = {"milestones": [1, 2]}  # of the learning rate, which falls in each of configs/original/
 TINY["selena"] = {**TINY_DEFENSE, "teachers": 3, "left_out": 1}
 TINY["advreg"] = {**TINY_DEFENSE, "inference_batches": 2, "first_passes": 1}
 TINY["memguard"] = {**TINY_DEFENSE, "max_steps": 5}
@@ -83,7 +84,7 @@ def build(root: Path, *, archives: bool = True, cifar10: "Pictures | None" = Non
         generated = shutil.ignore_patterns("__pycache__", "data", "final-all-models", "diff_models", "results", "banks")
         shutil.copytree(REPOSITORY / name, root / name, ignore=generated)
         for path in (root / name / "configs").rglob("*.yaml"):
-            shrink(path, TINY.get(path.stem, TINY_DEFENSE))
+            shrink(path, TINY.get(path.stem, TINY_DEFENSE) | (TINY_STEPS if path.parent.name == "original" else {}))
     checksums: dict[str, str] = {}
     writers = {
         "cifar10": partial(_write_cifar10, pictures=cifar10 or _noise()),

@@ -90,6 +90,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(DEFENSES)}; with --seeds several, or all",
     )
     flags.add_model(parser)
+    flags.add_original(parser)
     parser.add_argument(
         "--attacks",
         nargs="+",
@@ -130,7 +131,6 @@ def _add_fence(parser: argparse.ArgumentParser) -> None:
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     from common.experiment import evaluate
     from common.runtime.errors import UserError
-    from common.runtime.subject import Subject
 
     settings = {
         "diffence.scenario": options.scenario,
@@ -142,13 +142,15 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     experiment = flags.experiment(folder, options, network="diffusion", settings=settings)
     defenses = list(DEFENSES) if "all" in options.defense else list(dict.fromkeys(options.defense))
     chosen = [
-        evaluate.settings_for(experiment, Subject(options.model, defense), _protocols(options)) for defense in defenses
+        evaluate.settings_for(experiment, flags.subject(options, defense), _protocols(options)) for defense in defenses
     ]
     if options.seeds is not None:
         return _over_seeds(experiment, chosen, options)
     if len(chosen) > 1:
         raise UserError("--defense: one at a time, but with --seeds")
     if options.shadows is not None:
+        if options.original:
+            raise UserError("--shadows: there are no shadow models of --original")
         return _by_shadows(experiment, chosen[0].subject, options.shadows)
     return Work(
         head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),

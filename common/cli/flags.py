@@ -64,6 +64,15 @@ def add_model(made: argparse.ArgumentParser) -> None:
     made.add_argument("--model", choices=tuple(MODELS), default="resnet", help="classifier family")
 
 
+def add_original(made: argparse._ActionsContainer) -> None:
+    made.add_argument(
+        "--original",
+        choices=get_args(modes.OriginalSettings),
+        help="the classifier that is trained as in the paper of this defence, configs/original/: the defence itself, "
+        "or the undefended one beside it; default: the one that is trained as all are here",
+    )
+
+
 def add_speed(made: argparse.ArgumentParser, network: str) -> None:
     made.add_argument("--precision", choices=get_args(modes.Precision), default="fp32", help=f"of {network}'s products")
     made.add_argument(
@@ -101,10 +110,15 @@ def positive(text: str) -> int:
     return value
 
 
-def subject(options: argparse.Namespace) -> "Subject":
+def subject(options: argparse.Namespace, defense: str | None = None) -> "Subject":
+    """The one of the options, or of a defence where they have several. Raises UserError where there is none such."""
+    from common.runtime.errors import UserError
     from common.runtime.subject import Subject
 
-    return Subject(options.model, options.defense)
+    defense, original = defense or options.defense, getattr(options, "original", None)
+    if original is not None and defense not in ("undefended", original):
+        raise UserError(f"--original {original} is for --defense {original} and undefended, not {defense}")
+    return Subject(options.model, defense, original=original)
 
 
 def experiment(

@@ -13,9 +13,11 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     flags.add_settings(parser, "data, classifier, the defence's own")
     flags.add_defense(parser)
     flags.add_speed(parser, "the classifier")
-    parser.add_argument(
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
         "--published", action="store_true", help="use the published code's settings, configs/published/"
     )
+    flags.add_original(either)
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
 
@@ -26,7 +28,7 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     experiment, subject = flags.experiment(folder, options, network="classifier"), flags.subject(options)
     given = {"published": options.published}
     return Work(
-        head=lambda: head(experiment, train_defense.reads(options.defense, **given), prog="train_defense.py"),
+        head=lambda: head(experiment, train_defense.reads(subject, **given), prog="train_defense.py"),
         plan=lambda: train_defense.plan(experiment, subject, **given),
         do=lambda: train_defense.train(experiment, subject, **given),
     )

@@ -17,11 +17,11 @@ from common.models.mlp import initialise, relu_stack
 from common.runtime import rng
 from common.runtime.config import Few, NonNegativeFloat, PositiveFloat
 from common.runtime.images import Labelled, to_float
-from common.training.classifier import TrainingConfig, adam, answer, num_batches, selection_score, shuffled_batches
+from common.training.classifier import TrainingBasics, adam, answer, num_batches, selection_score, shuffled_batches
 from common.training.loop import run_rounds
 
 
-class AdvRegConfig(TrainingConfig):
+class AdvRegConfig(TrainingBasics):
     alpha: NonNegativeFloat  # weight of the inference net's gain in the classifier's loss
     inference_batches: Few  # of the inference net, in each round
     classifier_batches: Few  # of the classifier, in each round

@@ -11,7 +11,7 @@ from torch import nn
 
 from common.models.classifiers import Classifier
 from common.runtime.images import Labelled
-from common.training.classifier import BatchLoss, TrainingConfig, cross_entropy, train_classifier
+from common.training.classifier import BatchLoss, TrainingBasics, cross_entropy, train_classifier
 from common.training.jobs import Job
 
 
@@ -72,7 +72,7 @@ class Defense:
     shares_work:       ``train`` shares its work out among the processes there are, else the first alone trains
     """
 
-    config: type[TrainingConfig]
+    config: type[TrainingBasics]
     train: Callable[[Task], None]
     wrap: Callable[..., nn.Module] = unwrapped
     group_norm: bool = False

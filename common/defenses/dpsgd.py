@@ -26,11 +26,11 @@ from common.runtime import rng
 from common.runtime.config import Batch, PositiveFloat
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
-from common.training.classifier import TrainingConfig, adam, num_batches, selection_score
+from common.training.classifier import TrainingBasics, adam, num_batches, selection_score
 from common.training.loop import run_rounds
 
 
-class DPSGDConfig(TrainingConfig):
+class DPSGDConfig(TrainingBasics):
     """batch_size is the expected size of a Poisson-sampled batch."""
 
     max_grad_norm: PositiveFloat  # clipping bound of a sample's gradient

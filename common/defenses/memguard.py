@@ -22,11 +22,11 @@ from common.models.mlp import relu_stack
 from common.runtime import checkpoints, rng
 from common.runtime.config import Positive, PositiveFloat
 from common.runtime.errors import UserError
-from common.training.classifier import TrainingConfig, adam, answer, num_batches, shuffled_batches
+from common.training.classifier import TrainingBasics, adam, answer, num_batches, shuffled_batches
 from common.training.loop import run_rounds
 
 
-class MemGuardConfig(TrainingConfig):
+class MemGuardConfig(TrainingBasics):
     """epochs, batch_size, learning_rate and weight_decay are those of the defence classifier."""
 
     c1: PositiveFloat  # weight of the distance from the border

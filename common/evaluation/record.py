@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from common.runtime.config import NonNegative, NonNegativeFloat, Strict
+from common.runtime.config import NonNegative, NonNegativeFloat, Strict, later
+from common.runtime.modes import OriginalSettings
 from common.runtime.subject import Subject
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -158,18 +159,16 @@ class UnderProtocol(Record):
 
     @model_validator(mode="after")
     def _best_is_the_best(self) -> "UnderProtocol":
-        rows = self.attacks.values()
-        if self.best.auc < max(row.auc for row in rows):
+        best, rows = self.best, self.attacks.values()
+        if best.auc < max(row.auc for row in rows):
             raise ValueError("best.auc is less than that of one of its attacks")
-        if self.best.balanced_accuracy < max(row.balanced_accuracy or 0.0 for row in rows):
+        if best.balanced_accuracy < max(row.balanced_accuracy or 0.0 for row in rows):
             raise ValueError("best.balanced_accuracy is less than that of one of its attacks")
-        if self.best.attack is not None and (
-            self.best.attack not in self.attacks or self.attacks[self.best.attack].auc != self.best.auc
-        ):
+        if best.attack is not None and best.auc != getattr(self.attacks.get(best.attack), "auc", None):
             raise ValueError("best.auc is not that of best.attack")
         if self.chosen is not None and self.chosen.attack not in self.attacks:
             raise ValueError("the chosen attack is none of those that ran")
-        ends = self.best.auc_ci
+        ends = best.auc_ci
         if ends is not None and any(row.auc_ci[0] > ends[0] or row.auc_ci[1] > ends[1] for row in rows):
             raise ValueError("best.auc_ci, of the greatest of all attacks, lies below that of one of them")
         return self
@@ -206,6 +205,7 @@ class Report(Record):
     dataset: str
     defense: str
     model: str = "resnet"
+    original: OriginalSettings | None = later(None)  # the defence as in whose paper it was trained
     diffence: bool
     interval: Ends | None = None
     accuracy: Accuracy
@@ -237,7 +237,7 @@ class Report(Record):
 
     @property
     def subject(self) -> Subject:
-        return Subject(self.model, self.defense)
+        return Subject(self.model, self.defense, original=self.original)
 
     @property
     def main(self) -> str:

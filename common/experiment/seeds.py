@@ -34,7 +34,7 @@ def reads(chosen: Sequence[Settings]) -> tuple[str, ...]:
     """YAML files."""
     names = [*evaluate.READS, *data_partition.READS, *train_ddpm.READS]
     for settings in chosen:
-        names += train_defense.reads(settings.subject.defense, published=False)
+        names += train_defense.reads(settings.subject, published=False)
     return tuple(dict.fromkeys(names))
 
 

@@ -54,8 +54,9 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     if made_from:
         settings = config.parse(made_from.settings, kind.config, source=str(path))
     else:
-        form = "published/" if published.is_published(state["state_dict"]) else ""
-        settings = config.load(experiment.folder.config(form + subject.defense), kind.config)
+        theirs = subject.original is None and published.is_published(state["state_dict"])
+        name = f"published/{subject.defense}" if theirs else subject.settings
+        settings = config.load(experiment.folder.config(name), kind.config)
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed, path=path)
     wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
     privacy = _privacy(state, subject, path)
@@ -96,16 +97,20 @@ def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, *, 
 def _provenance(experiment: Experiment, subject: Subject, state: dict[str, Any], path: Path) -> Provenance | None:
     """What the checkpoint says that it was made from; None where it says nothing.
 
-    Raises UserError where that is another dataset or defence than the path says.
+    Raises UserError where that is another dataset, defence or paper's settings than the path says.
     """
     if "made_from" not in state:
         return None
     made_from = config.parse(state["made_from"], Provenance, source=f"{path}: made_from")
-    found, wanted = (made_from.dataset, made_from.defense), (experiment.folder.name, subject.defense)
+    found = (made_from.defense, made_from.dataset, made_from.original)
+    wanted = (subject.defense, experiment.folder.name, subject.original)
     if found != wanted:
-        said = " of ".join(str(word) for word in reversed(found))
-        raise UserError(f"{path}: was trained as {said}, and stands where {wanted[1]} of {wanted[0]} is to be")
+        raise UserError(f"{path}: was trained as {_said(*found)}, and stands where {_said(*wanted)} is to be")
     return made_from
+
+
+def _said(defense: str | None, dataset: str, original: str | None) -> str:
+    return f"{defense} of {dataset}" + ("" if original is None else f" as in {original}'s paper")
 
 
 def _privacy(state: dict[str, Any], subject: Subject, path: Path) -> Privacy | None:

@@ -50,7 +50,7 @@ class Step:
     def reads(self) -> tuple[str, ...]:
         """YAML files."""
         if self.subject is not None:
-            return train_defense.reads(self.subject.defense, published=False)
+            return train_defense.reads(self.subject, published=False)
         return data_partition.READS if self.command == PARTITION else train_ddpm.READS
 
 

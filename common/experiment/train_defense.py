@@ -12,36 +12,36 @@ from common.runtime import distributed, ownership, storage
 from common.runtime.errors import UserError
 from common.runtime.images import Labelled
 from common.runtime.subject import Subject
-from common.training.classifier import TrainingConfig
+from common.training.classifier import TrainingBasics
 from common.training.jobs import Job, is_done
 
 
-def settings_name(defense: str, *, published: bool) -> str:
-    """The YAML file of a defence, below configs/."""
-    return f"published/{defense}" if published else defense
+def settings_name(subject: Subject, *, published: bool) -> str:
+    """The YAML file of a subject's training, below configs/."""
+    return f"published/{subject.defense}" if published else subject.settings
 
 
-def reads(defense: str, *, published: bool) -> tuple[str, ...]:
+def reads(subject: Subject, *, published: bool) -> tuple[str, ...]:
     """YAML files."""
-    return ("data", "classifier", settings_name(defense, published=published))
+    return ("data", "classifier", settings_name(subject, published=published))
 
 
 def plan(experiment: Experiment, subject: Subject, *, published: bool) -> list[Item]:
     """The checkpoint; the settings are checked."""
     settings = _settings(experiment, subject, published=published)
-    _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    _require_possible(experiment, subject, settings, settings_name(subject, published=published))
     return [of_job(_job(experiment, subject, settings), experiment.folder)]
 
 
 def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
     """Train a subject, where that has not been done; ``published``: with the published code's settings."""
     settings = _settings(experiment, subject, published=published)
-    _require_possible(experiment, subject, settings, settings_name(subject.defense, published=published))
+    _require_possible(experiment, subject, settings, settings_name(subject, published=published))
     with ownership.owned(experiment.folder.classifier(subject)):
         _train(experiment, subject, settings)
 
 
-def _train(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> None:
+def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> None:
     defense, folder, part = DEFENSES[subject.defense], experiment.folder, experiment.partition
     job = _job(experiment, subject, settings)
     done = is_done(job)
@@ -78,12 +78,12 @@ def _train(experiment: Experiment, subject: Subject, settings: TrainingConfig) -
         print(f"{folder.shown(job.path)} is ready; its log is {folder.shown(job.log_path)}")
 
 
-def _settings(experiment: Experiment, subject: Subject, *, published: bool) -> TrainingConfig:
-    name = settings_name(subject.defense, published=published)
+def _settings(experiment: Experiment, subject: Subject, *, published: bool) -> TrainingBasics:
+    name = settings_name(subject, published=published)
     return experiment.config(name, DEFENSES[subject.defense].config)
 
 
-def _require_possible(experiment: Experiment, subject: Subject, settings: TrainingConfig, name: str) -> None:
+def _require_possible(experiment: Experiment, subject: Subject, settings: TrainingBasics, name: str) -> None:
     """Raise UserError, before any work, where a defence cannot be trained so."""
     defense, compute = DEFENSES[subject.defense], experiment.compute["classifier"]
     if defense.fp32_only and (compute.compile or compute.precision != "fp32"):
@@ -102,13 +102,14 @@ def job(experiment: Experiment, subject: Subject, *, published: bool) -> Job:
     return _job(experiment, subject, _settings(experiment, subject, published=published))
 
 
-def _job(experiment: Experiment, subject: Subject, settings: TrainingConfig) -> Job:
+def _job(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> Job:
     """What the training leaves behind, and everything it depends on."""
     made_from = experiment.provenance(
         "classifier",
         defense=subject.defense,
         classifier={subject.model: experiment.classifier_config.model_dump()[subject.model]},
         settings=settings.model_dump(),
+        original=subject.original,
         **_built_on(experiment, subject),
     )
     return Job(experiment.folder.classifier(subject), made_from)

@@ -83,7 +83,7 @@ def _found(folder: DatasetFolder, defenses: Collection[str]) -> dict[Subject, li
     subjects = {key.subject for reports in by_seed for key in reports}
     order = list(defenses)
     found = {}
-    for subject in sorted(subjects, key=lambda each: (each.model, order.index(each.defense))):
+    for subject in sorted(subjects, key=lambda each: (each.model, each.original or "", order.index(each.defense))):
         both = [(reports.get(Key(subject, False)), reports.get(Key(subject, True))) for reports in by_seed]
         pairs = [
             (without, fenced)
@@ -102,7 +102,7 @@ def _row(subject: Subject, pairs: Pairs) -> list[str]:
         return [spread([None if part is None else get(part) for part in side]) for side in sides]
 
     return [
-        subject.defense if subject.model == "resnet" else str(subject),
+        subject.defense if subject.is_default else str(subject),
         str(len(pairs)),
         spread([fenced.accuracy.test for _, fenced in pairs]),
         *each(lambda part: part.best.auc),

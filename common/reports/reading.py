@@ -68,5 +68,5 @@ def _require_home(report: Report, path: Path, folder: DatasetFolder, defenses: C
     """UserError where a report stands in another folder than an evaluation would have written it to."""
     home = folder.results(report.subject, diffence=report.diffence)
     if report.dataset != folder.name or report.defense not in defenses or home != path.parent:
-        name = report.defense + (FENCED if report.diffence else "")
+        name = report.subject.name + (FENCED if report.diffence else "")
         raise UserError(f"{folder.shown(path)}: is a report of {report.dataset}, {name} ({report.model})")

@@ -40,7 +40,7 @@ def _row(reports: Reports, subject: Subject, seconds: float | None) -> list[str]
     accuracy = next(report.accuracy.test for report in both if report is not None)
     held_out, published = ([_under(report, name) for report in both] for name in ("held_out", "published"))
     return [
-        subject.defense if subject.model == "resnet" else str(subject),
+        subject.defense if subject.is_default else str(subject),
         f"{accuracy:.3f}",
         *(NOTHING if part is None else _auc(part) for part in held_out),
         _both([None if part is None else part.best.auc for part in published]),
@@ -155,7 +155,12 @@ def summarise(
         # ResNet before other models, defences in the given order
         subjects = sorted(
             {key.subject for key in everything[folder.name]},
-            key=lambda subject: (subject.model != "resnet", subject.model, order[subject.defense]),
+            key=lambda subject: (
+                subject.model != "resnet",
+                subject.model,
+                subject.original or "",
+                order[subject.defense],
+            ),
         )
         if subjects:
             times = {subject: seconds(folder.classifier(subject)) for subject in subjects}

@@ -16,9 +16,8 @@ Criterion = Literal["js", "ks"]  # what an interval makes least: the Jensen-Shan
 Work = Literal["lazy", "constant"]  # reconstructions are drawn until one is accepted, or always all
 TrainedOn = Literal["members", "reference", "both"]  # samples that the diffusion model learns from
 Answering = Literal["select", "average", "label"]  # one candidate answers, the mean of all, or the label alone
-ShadowDiffusion = Literal[
-    "shared", "own"
-]  # a shadow model is fenced by the target's diffusion model, or one of its own
+ShadowDiffusion = Literal["shared", "own"]  # whose diffusion model fences a shadow model: the target's, or its own
+OriginalSettings = Literal["selena", "relaxloss", "hamp"]  # the defence whose own paper trains so (table IV)
 TableStyle = Literal["text", "markdown", "latex"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
 

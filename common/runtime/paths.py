@@ -64,12 +64,12 @@ class DatasetFolder:
     def classifier(self, subject: Subject) -> Path:
         folder = self.work / "final-all-models" / subject.model
         if subject.shadow is None:
-            return folder / f"{subject.defense}.pth.tar"
+            return folder / f"{subject.name}.pth.tar"
         return self.shadows(subject) / f"{subject.shadow:04}.pth.tar"
 
     def shadows(self, subject: Subject) -> Path:
         """The store of a subject's shadow models; those with canaries or diffusion models of their own have another."""
-        return self.work / "final-all-models" / subject.model / f"{subject.defense}.shadows{_kind(subject)}"
+        return self.work / "final-all-models" / subject.model / f"{subject.name}.shadows{_kind(subject)}"
 
     @property
     def ddpm(self) -> Path:
@@ -111,7 +111,7 @@ class DatasetFolder:
         """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
         results = self.work / "evaluate_MIAs" / "results"
         of_model = results if subject.model == "resnet" else results / subject.model
-        return of_model / (subject.defense + (FENCED if diffence else ""))
+        return of_model / (subject.name + (FENCED if diffence else ""))
 
     def shadow_results(self, subject: Subject) -> Path:
         """Of an audit by shadow models."""

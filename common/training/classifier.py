@@ -1,22 +1,25 @@
 """Training a classifier by mini-batches: the recipe that every defence follows or varies."""
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from common.runtime import rng
-from common.runtime.config import Batch, NonNegativeFloat, Positive, PositiveFloat, Strict
+from common.runtime.config import Batch, Fraction, NonNegativeFloat, Positive, PositiveFloat, Strict, later
 from common.runtime.images import Labelled, to_float
+from common.training.augmentation import Augmentation, changes_of_epoch
 from common.training.jobs import Job
 from common.training.loop import run_rounds
 
 
-class TrainingConfig(Strict):
+class TrainingBasics(Strict):
     """What every defence's YAML says about training a classifier."""
 
     epochs: Positive
@@ -24,6 +27,47 @@ class TrainingConfig(Strict):
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     checkpoint_selection: Literal["validation", "last", "test"]
+
+
+class TrainingConfig(TrainingBasics):
+    """What those may say besides that train by ``train_classifier``; without it they train by Adam, as published.
+
+    momentum:    of sgd alone, which is without Nesterov's
+    milestones:  of step alone: epochs, from 0, that begin with the learning rate multiplied by ``factor``
+    """
+
+    optimizer: Literal["adam", "sgd"] = later("adam")
+    momentum: Fraction | None = later(None)
+    schedule: Literal["none", "step", "cosine"] = later("none")
+    milestones: Annotated[list[Positive], Field(min_length=1)] | None = later(None)
+    factor: Annotated[float, Field(gt=0, lt=1)] | None = later(None)
+    augmentation: Augmentation = later("none")
+
+    @model_validator(mode="after")
+    def _settings_belong_together(self) -> "TrainingConfig":
+        _require_with("optimizer: sgd", self.optimizer == "sgd", momentum=self.momentum)
+        _require_with("schedule: step", self.schedule == "step", milestones=self.milestones, factor=self.factor)
+        stones = self.milestones or []
+        if stones != sorted(set(stones)) or any(epoch >= self.epochs for epoch in stones):
+            raise ValueError(f"milestones {stones} must rise, each below epochs ({self.epochs})")
+        return self
+
+    def rate_at(self, epoch: int) -> float:
+        """The learning rate of an epoch, from 0, as of torch's MultiStepLR, and of CosineAnnealingLR down to 0."""
+        if self.schedule == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        if self.milestones is not None and self.factor is not None:
+            return self.learning_rate * self.factor ** bisect_right(self.milestones, epoch)
+        return self.learning_rate
+
+
+def _require_with(setting: str, chosen: bool, **values: Any) -> None:
+    """Raise ValueError where values that a setting needs are missing, or are there without it."""
+    for name, value in values.items():
+        if chosen and value is None:
+            raise ValueError(f"{setting} needs {name}")
+        if not chosen and value is not None:
+            raise ValueError(f"{name} is for {setting} alone")
 
 
 def shuffled_batches(count: int, batch_size: int, *, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
@@ -63,7 +107,14 @@ def selection_score(classifier: nn.Module, selection: Labelled | None) -> Callab
     return None if selection is None else lambda: accuracy(classifier, selection)
 
 
-def adam(parameters: Any, config: TrainingConfig) -> torch.optim.Adam:
+def optimizer_of(parameters: Any, config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return adam(parameters, config)
+    momentum = config.momentum or 0.0
+    return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=momentum, weight_decay=config.weight_decay)
+
+
+def adam(parameters: Any, config: TrainingBasics) -> torch.optim.Adam:
     """The optimiser of every published classifier.
 
     Not the fused one, whose CPU kernel takes moments to lie in memory as their weights do: those of a resumed training
@@ -90,16 +141,18 @@ def train_classifier(
     seed: int,
     loss: BatchLoss = cross_entropy,
 ) -> None:
-    """Train by mini-batch Adam with a loss per batch; the epoch most accurate on ``selection`` is kept, or the last."""
-    optimizer = adam(classifier.parameters(), config)
+    """Train by mini-batches with a loss per batch; the epoch most accurate on ``selection`` is kept, or the last."""
+    optimizer = optimizer_of(classifier.parameters(), config)
 
     def train_epoch(epoch: int, bar: tqdm) -> dict[str, float]:
         classifier.train()
+        rate = optimizer.param_groups[0]["lr"] = config.rate_at(epoch)
+        augment = changes_of_epoch(config.augmentation, data, seed=seed, epoch=epoch)
         total, correct = 0.0, 0
         for images, labels, indices in batches(
             data, config.batch_size, generator=rng.torch_generator(seed, "batches", epoch)
         ):
-            logits = classifier(images)
+            logits = classifier(augment(images, indices))
             batch_loss = loss(logits, labels, indices, epoch)
             optimizer.zero_grad(set_to_none=True)
             batch_loss.backward()
@@ -107,7 +160,8 @@ def train_classifier(
             total += batch_loss.item() * len(labels)
             correct += int((logits.argmax(dim=1) == labels).sum())
             bar.update()
-        return {"loss": total / len(data), "train_accuracy": correct / len(data)}
+        scheduled = {} if config.schedule == "none" else {"learning_rate": rate}
+        return {"loss": total / len(data), "train_accuracy": correct / len(data), **scheduled}
 
     run_rounds(
         job,

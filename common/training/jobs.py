@@ -8,7 +8,7 @@ from typing import Any
 from common.runtime import checkpoints, config, distributed, storage
 from common.runtime.config import NonNegativeFloat, Strict
 from common.runtime.errors import UserError
-from common.runtime.modes import Precision
+from common.runtime.modes import OriginalSettings, Precision
 
 
 class Provenance(Strict):
@@ -19,6 +19,7 @@ class Provenance(Strict):
     undefended, tuning_members:     what a defence that protects another classifier depends on: that one's sha256, and
                                     which members its guesser learns from
     teacher:         the number of one of SELENA's teachers
+    original:        the defence with the settings of whose own paper it was trained
     """
 
     dataset: str
@@ -32,6 +33,7 @@ class Provenance(Strict):
     undefended: str | None = None
     tuning_members: str | None = None
     teacher: int | None = None
+    original: OriginalSettings | None = None
 
     def record(self) -> dict[str, Any]:
         """As checkpoints hold it: what does not apply is left out."""

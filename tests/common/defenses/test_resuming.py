@@ -49,11 +49,19 @@ SETTINGS = {
     },
 }
 ROUNDS = {"selena": 9}  # two teachers and the student
+OF_PAPERS = {  # as in configs/original/
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "augmentation": "crop_flip",
+    "schedule": "step",
+    "milestones": [1, 2],
+    "factor": 0.2,
+}
 
 
-def run(folder, name, model="resnet", *, machine=contextlib.nullcontext):
+def run(folder, name, model="resnet", *, machine=contextlib.nullcontext, **more):
     defense = DEFENSES[name]
-    config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name]))
+    config = defense.config(**(TRAINING | {"epochs": 3, "learning_rate": 0.01} | SETTINGS[name] | more))
     task = make_task(folder, config, group_norm=defense.group_norm, model=model)
     checkpoints.save(folder / UNDEFENDED, {"state_dict": fill(new_classifier(model=model)).network.state_dict()})
     task = dataclasses.replace(task, selection=samples(9, seed=5))
@@ -98,6 +106,20 @@ def test_stopped_after_any_round_it_ends_with_the_same_bytes(tmp_path, uninterru
     torch.manual_seed(saves)  # what another process would find
     run(tmp_path, name)
     assert files(tmp_path) == uninterrupted[name]
+
+
+@pytest.mark.parametrize("name", ["undefended", "selena", "hamp", "relaxloss"])
+def test_so_it_does_as_the_defences_own_papers_train(tmp_path, uninterrupted, monkeypatch, name):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole, name, **OF_PAPERS)
+    for saves in (1, 1):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_after(saves, patch)
+            run(parts, name, **OF_PAPERS)
+    torch.manual_seed(7)
+    run(parts, name, **OF_PAPERS)
+    assert files(parts) == files(whole) != uninterrupted[name]
+    run(tmp_path / "no float64", name, machine=NoFloat64, **OF_PAPERS)
 
 
 @pytest.mark.parametrize("name", ["undefended", "advreg", "dpsgd"])

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 
 from common.data.partition import DataConfig
@@ -8,7 +10,9 @@ from common.evaluation.protocols import EvaluationConfig
 from common.models.config import ClassifierConfig
 from common.runtime import config
 from common.runtime.errors import UserError
+from common.runtime.modes import OriginalSettings
 from common.runtime.paths import REPOSITORY
+from common.runtime.subject import Subject
 from common.training.classifier import TrainingConfig
 
 DATASETS = ("cifar10", "cifar100", "svhn", "digits")
@@ -72,7 +76,7 @@ def test_a_good_file_is_read(tmp_path):
 
 
 def test_all_mistakes_of_a_file_are_in_one_error(tmp_path):
-    text = "epochs: 0\nbatch_size: '32'\nlearning_rate: '1e-3'\ncheckpoint_selection: best\nmomentum: 0.9\n"
+    text = "epochs: 0\nbatch_size: '32'\nlearning_rate: '1e-3'\ncheckpoint_selection: best\ndampening: 0.9\n"
     lines = refusal(tmp_path, text).splitlines()
     assert lines[0].endswith("some.yaml: 6 mistakes")
     for start, part in [
@@ -81,14 +85,14 @@ def test_all_mistakes_of_a_file_are_in_one_error(tmp_path):
         ("learning_rate", "valid number, found '1e-3'"),
         ("weight_decay", "missing"),
         ("checkpoint_selection", "'validation', 'last' or 'test', found 'best'"),
-        ("momentum", "unknown key"),
+        ("dampening", "unknown key"),
     ]:
         (line,) = [line for line in lines[1:] if line.startswith(f"  {start}: ")]
         assert part in line
 
 
 def test_one_mistake_is_counted_as_one(tmp_path):
-    assert refusal(tmp_path, GOOD + "momentum: 0.9\n").splitlines()[0].endswith(": 1 mistake")
+    assert refusal(tmp_path, GOOD + "dampening: 0.9\n").splitlines()[0].endswith(": 1 mistake")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,31 @@ def test_whatever_a_hostile_file_provokes_names_the_file(tmp_path, text):
 def test_the_published_settings_of_every_defence_load_and_choose_no_checkpoint_on_validation(dataset, name):
     path = REPOSITORY / dataset / "configs" / "published" / f"{name}.yaml"
     assert config.load(path, DEFENSES[name].config).checkpoint_selection in ("test", "last")
+
+
+ORIGINAL = [
+    Subject(defense=each, original=name) for name in get_args(OriginalSettings) for each in ("undefended", name)
+]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_settings_of_the_defences_own_papers_load_and_are_all_there_is(dataset):
+    folder = REPOSITORY / dataset / "configs"
+    for subject in ORIGINAL:
+        settings = config.load(folder / f"{subject.settings}.yaml", DEFENSES[subject.defense].config)
+        assert settings.optimizer == "sgd" and settings.checkpoint_selection != "test"
+    assert {f"original/{path.stem}" for path in (folder / "original").iterdir()} == {each.settings for each in ORIGINAL}
+
+
+@pytest.mark.parametrize(("dataset", "alpha"), [("cifar10", 1.0), ("cifar100", 3.0)])
+def test_what_is_known_of_the_defences_own_papers_stands_there(dataset, alpha):
+    folder = REPOSITORY / dataset / "configs" / "original"
+    relaxloss = config.load(folder / "relaxloss.yaml", DEFENSES["relaxloss"].config)
+    assert (relaxloss.alpha, relaxloss.checkpoint_selection, relaxloss.epochs) == (alpha, "last", 300)
+    selena = config.load(folder / "selena.yaml", DEFENSES["selena"].config)
+    assert (selena.learning_rate, selena.epochs, selena.augmentation) == (0.1, 200, "crop_flip")
+    assert (selena.soft_labels, selena.teachers, selena.left_out) == ("probabilities", 25, 10)
+    assert config.load(folder / "hamp.yaml", DEFENSES["hamp"].config).test_time_modification
 
 
 def test_changes_replace_values_before_the_check(tmp_path):

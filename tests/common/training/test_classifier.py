@@ -106,6 +106,16 @@ def test_an_interrupted_training_ends_with_the_bytes_of_an_uninterrupted_one(tmp
     assert trained(tmp_path / "other", selection=selection, seed=1) != whole
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("stop_in", range(1, ROUNDS))
+def test_so_does_one_by_sgd_with_a_schedule_and_augmentation(tmp_path, monkeypatch, momentum, stop_in):
+    stepped = {"schedule": "step", "milestones": [2, 4], "factor": 0.5, "augmentation": "crop_flip"}
+    settings = {"optimizer": "sgd", "momentum": momentum, **stepped}
+    whole = trained(tmp_path / "whole", selection=None, **settings)
+    stopped = trained(tmp_path / "part", selection=None, stop_in=stop_in, monkeypatch=monkeypatch, **settings)
+    assert stopped == whole
+
+
 def test_training_learns(tmp_path):
     trained(tmp_path, selection=None, epochs=25, learning_rate=0.02)
     rows = [row.split(",") for row in job_at(tmp_path).log_path.read_text().splitlines()]
