@@ -218,9 +218,12 @@ def test_evaluation_options(trained: Path, tmp_path: Path, options: tuple[str, .
             assert settings[section][key] == int(value)
 
 
-def save_diffusers_folder(folder: Path, **changes: object) -> Path:
+def save_diffusers_folder(folder: Path, *, shape: tuple[int, int, int] = (1, 1, 8), **changes: object) -> Path:
+    """shape: channels in and out, and size of the images that the model is for"""
+    in_channels, out_channels, size = shape
     unet = diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
+        sample_size=size, in_channels=in_channels, out_channels=out_channels,
+        block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     diffusers.DDPMPipeline(fill(unet), diffusers.DDPMScheduler(**changes)).save_pretrained(folder)
@@ -273,7 +276,8 @@ def test_a_diffusion_model_that_is_not_there_is_named(trained: Path, tmp_path: P
         assert done.returncode == 1 and complaint in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(1, 1, 8), (3, 6, 32)])  # the second of colour, larger, and with a variance
+def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path, shape: tuple[int, int, int]) -> None:
     code = (
         "import sys, torch\n"
         "from digits.diff_defense import fence\n"
@@ -281,7 +285,7 @@ def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) 
         "fenced = fence(classifier, device='cpu', diffusion=sys.argv[1])\n"
         "print(fenced.denoiser.num_steps)\n"
     )
-    folder = save_diffusers_folder(tmp_path / "unconditional", num_train_timesteps=321)
+    folder = save_diffusers_folder(tmp_path / "unconditional", shape=shape, num_train_timesteps=321)
     done = run(trained, ".", "python", "-c", code, str(folder))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "321\n"

@@ -42,7 +42,7 @@ def require_diffusion_model(experiment: Experiment) -> None:
 def load_diffusion_model(experiment: Experiment) -> DiffusionModel:
     """The folder's diffusion model, or the one that the experiment was given instead.
 
-    Raises UserError where the folder's own says that it was trained on another dataset.
+    Raises UserError where the folder's own says that it was trained on another dataset, or is for other images.
     """
     path, spec = experiment.diffusion or experiment.folder.ddpm, experiment.spec
     given: dict[str, Any] = {
@@ -53,12 +53,25 @@ def load_diffusion_model(experiment: Experiment) -> DiffusionModel:
     if path.is_dir():
         return diffusers.load_denoiser(path, **given)
     model = ddpm_checkpoint.load_denoiser(path, path.with_suffix(".txt"), **given)
-    if experiment.diffusion is None and model.made_from and model.made_from.dataset != experiment.folder.name:
-        raise UserError(
-            f"{path}: was trained on {model.made_from.dataset}, and stands where the diffusion model of "
-            f"{experiment.folder.name} is to be: give it as --diffusion if that is meant"
-        )
+    if experiment.diffusion is None:
+        _require_own(model, path, experiment)
     return model
+
+
+def _require_own(model: DiffusionModel, path: Path, experiment: Experiment) -> None:
+    other = None
+    if model.made_from and model.made_from.dataset != experiment.folder.name:
+        other = f"was trained on {model.made_from.dataset}"
+    elif model.denoiser.own_shape != model.denoiser.image_shape:
+        other = (
+            f"is for images {model.denoiser.own_shape} by {path.with_suffix('.txt').name} (--img_size) and its "
+            f"weights, not {model.denoiser.image_shape}"
+        )
+    if other:
+        raise UserError(
+            f"{path}: {other}, and stands where the diffusion model of {experiment.folder.name} is to be: give it as "
+            "--diffusion if that is meant"
+        )
 
 
 def build_fence(
@@ -119,7 +132,7 @@ def fence_for(
                 diff_defense/diff_models/fence.key, which is made on the first call. Whoever has it can undo the noise
     precision:  of the diffusion model, fp32 or bf16
     diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
-                diffusers' format
+                diffusers' format; images are resized to its own size, and back
 
     With ``answer: average`` in configs/diffence.yaml the label of an answer may be another than the classifier's own.
 
