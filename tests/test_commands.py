@@ -17,6 +17,8 @@ from common.evaluation.measures import MEASURES
 from common.models import MODELS
 from common.runtime import checkpoints
 from tests import miniature, served
+from tests.common.formats.test_guided_diffusion import IMPROVED
+from tests.common.formats.test_guided_diffusion import save as save_guided
 from tests.common.formula import fill
 from tests.miniature import DATASETS, FEW, files_below, run
 
@@ -218,9 +220,12 @@ def test_evaluation_options(trained: Path, tmp_path: Path, options: tuple[str, .
             assert settings[section][key] == int(value)
 
 
-def save_diffusers_folder(folder: Path, **changes: object) -> Path:
+def save_diffusers_folder(folder: Path, *, shape: tuple[int, int, int] = (1, 1, 8), **changes: object) -> Path:
+    """shape: channels in and out, and size of the images that the model is for"""
+    in_channels, out_channels, size = shape
     unet = diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
+        sample_size=size, in_channels=in_channels, out_channels=out_channels,
+        block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     diffusers.DDPMPipeline(fill(unet), diffusers.DDPMScheduler(**changes)).save_pretrained(folder)
@@ -273,7 +278,14 @@ def test_a_diffusion_model_that_is_not_there_is_named(trained: Path, tmp_path: P
         assert done.returncode == 1 and complaint in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) -> None:
+def save_openai_checkpoint(folder: Path) -> Path:
+    folder.mkdir()
+    save_guided(folder, "improved", text=IMPROVED.replace("4000", "321"))
+    return folder / "uncond.pt"
+
+
+@pytest.mark.parametrize("kind", ["diffusers", "diffusers, larger, of colour, with a variance", "openai"])
+def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path, kind: str) -> None:
     code = (
         "import sys, torch\n"
         "from digits.diff_defense import fence\n"
@@ -281,8 +293,13 @@ def test_the_fence_takes_another_diffusion_model(trained: Path, tmp_path: Path) 
         "fenced = fence(classifier, device='cpu', diffusion=sys.argv[1])\n"
         "print(fenced.denoiser.num_steps)\n"
     )
-    folder = save_diffusers_folder(tmp_path / "unconditional", num_train_timesteps=321)
-    done = run(trained, ".", "python", "-c", code, str(folder))
+    path = tmp_path / "unconditional"
+    if kind == "openai":
+        path = save_openai_checkpoint(path)
+    else:
+        shape = (1, 1, 8) if kind == "diffusers" else (3, 6, 32)
+        save_diffusers_folder(path, shape=shape, num_train_timesteps=321)
+    done = run(trained, ".", "python", "-c", code, str(path))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "321\n"
 

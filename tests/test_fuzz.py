@@ -16,6 +16,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -28,7 +29,7 @@ from common.diffusion.training import DDPMConfig
 from common.experiment import fence, subjects
 from common.experiment.experiment import Experiment
 from common.formats import diffusers as diffusers_format
-from common.formats import flags
+from common.formats import flags, guided_diffusion
 from common.reports import reading
 from common.runtime import checkpoints, config, storage
 from common.runtime.device import Compute
@@ -38,6 +39,7 @@ from common.runtime.subject import Subject
 from common.training import jobs, loop
 from tests import served
 from tests.common.formats.test_diffusers import save as save_diffusers
+from tests.common.formats.test_guided_diffusion import save as save_guided
 from tests.common.training import job_at
 from tests.miniature import files_below
 
@@ -146,8 +148,8 @@ FLAGS = flags.write(config.load(REPOSITORY / "digits" / "configs" / "ddpm.yaml",
 @given(damaged(FLAGS))
 def test_flags(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "half.txt"
-    found = taken_or_refused(path, data, lambda: flags.read(path, image_size=8))
-    assert found is None or found[2].sha256 == storage.bytes_sha256(data)
+    found = taken_or_refused(path, data, lambda: flags.read(path))
+    assert found is None or found.file.sha256 == storage.bytes_sha256(data)
 
 
 IMAGES = torch.zeros(20, 1, 2, 2, dtype=torch.uint8)
@@ -322,5 +324,29 @@ def test_folders_of_diffusers(folder_of_diffusers: Path, data: st.DataObject) ->
     try:
         drawn = data.draw(kinds)
         taken_or_refused(path, drawn, lambda: diffusers_format.load_denoiser(folder_of_diffusers, **given))
+    finally:
+        path.write_bytes(valid)
+
+
+@pytest.fixture(scope="module")
+def checkpoint_of_openai(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("openai")
+    save_guided(folder)
+    return folder
+
+
+@fuzz
+@given(data=st.data())
+def test_checkpoints_of_openai(checkpoint_of_openai: Path, data: st.DataObject) -> None:
+    path = checkpoint_of_openai / data.draw(st.sampled_from(["uncond.pt", "uncond.yaml"]))
+    valid = path.read_bytes()
+    kinds = damaged(valid)
+    if path.suffix == ".yaml":
+        kinds |= changed(yaml.safe_load(valid)).map(lambda given: yaml.safe_dump(given).encode())
+    files = checkpoint_of_openai / "uncond.pt", checkpoint_of_openai / "uncond.yaml"
+    given = {"channels": 3, "image_size": 8, "compute": Compute(torch.device("cpu"))}
+    try:
+        drawn = data.draw(kinds)
+        taken_or_refused(path, drawn, lambda: guided_diffusion.load_denoiser(*files, **given))
     finally:
         path.write_bytes(valid)

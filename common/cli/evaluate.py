@@ -35,8 +35,8 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         "--diffusion",
         type=Path,
         metavar="PATH",
-        help="diffusion model: a checkpoint with its flags file beside it, or a folder in diffusers' format "
-        "(default: diff_defense/diff_models/half.pt)",
+        help="diffusion model, of images of any size: a checkpoint with its flags file beside it, one of OpenAI's with "
+        "its flags as YAML, or a folder in diffusers' format (default: diff_defense/diff_models/half.pt)",
     )
     parser.add_argument(
         "--protocol",

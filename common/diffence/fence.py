@@ -183,7 +183,8 @@ class Diffence(nn.Module):
     def _size(self, x: torch.Tensor, size_on: Callable[..., PassSize]) -> PassSize:
         if self.batch_size:
             return PassSize(self.batch_size, self.batch_size)
-        return size_on(x.device, pixels=x[0, 0].numel())
+        _, height, width = self.denoiser.shape_of(x.shape[1:])
+        return size_on(x.device, pixels=height * width)
 
     def _with_raw(self, x: torch.Tensor, known: Candidates | None, size: PassSize) -> Candidates:
         """The known candidates, or none, and the logits of x itself in their place."""
@@ -208,7 +209,9 @@ class Diffence(nn.Module):
     ) -> torch.Tensor:
         """One pass, filled up: the reconstructions themselves."""
         draws = [(keys[row], place) for row, place in zip(rows, places, strict=True)]
-        noise = candidate_noise(draws, x.shape[1:], seed=self.key, noise=self.noise)[size.padded(len(rows))]
+        noise = candidate_noise(draws, self.denoiser.shape_of(x.shape[1:]), seed=self.key, noise=self.noise)[
+            size.padded(len(rows))
+        ]
         images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
         noise = move(noise.to(x.dtype), x.device)
         return self.denoiser.purify(images, noise, step=self.step, noising=self.noising)

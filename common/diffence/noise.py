@@ -17,7 +17,7 @@ CYCLE = 0.35  # root mean square difference of two images in which a shared rank
 
 
 def candidate_noise(
-    draws: Sequence[tuple[bytes, int]], shape: torch.Size, *, seed: rng.Part, noise: Noise = "per_image"
+    draws: Sequence[tuple[bytes, int]], shape: Sequence[int], *, seed: rng.Part, noise: Noise = "per_image"
 ) -> torch.Tensor:
     """Standard normal noise [B, *shape] for B pairs (sample key, j).
 

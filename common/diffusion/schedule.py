@@ -8,6 +8,7 @@
 Steps count from 1, as in the papers: noising to step T uses the first T betas.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -35,7 +36,19 @@ class ScheduleConfig(Strict):
 
 def linear_alpha_bar(*, T: int, beta_1: float, beta_T: float) -> torch.Tensor:
     """alpha_bar of the linear schedule, float64 [T + 1]."""
-    betas = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
+    return _alpha_bar(torch.linspace(beta_1, beta_T, T, dtype=torch.float64))
+
+
+def cosine_alpha_bar(*, T: int) -> torch.Tensor:
+    """alpha_bar of the cosine schedule (Nichol and Dhariwal 2021, eq. 17), float64 [T + 1].
+
+    alpha_bar[s] = f(s) / f(0), where f(s) = cos((s / T + 0.008) / 1.008 * pi / 2)^2, but that no beta exceeds 0.999.
+    """
+    f = torch.cos((torch.arange(T + 1, dtype=torch.float64) / T + 0.008) / 1.008 * math.pi / 2) ** 2
+    return _alpha_bar((1 - f[1:] / f[:-1]).clamp(max=0.999))
+
+
+def _alpha_bar(betas: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)])
 
 

@@ -12,7 +12,7 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import fence_steps
 from common.evaluation.protocols import HELD_OUT
 from common.experiment.experiment import Experiment
-from common.formats import ddpm_checkpoint, diffusers
+from common.formats import ddpm_checkpoint, diffusers, guided_diffusion
 from common.formats.diffusion_model import DiffusionModel
 from common.runtime import keys
 from common.runtime.errors import UserError
@@ -24,7 +24,13 @@ from common.runtime.paths import DatasetFolder
 def diffusion_files(experiment: Experiment) -> list[Path]:
     """What the diffusion model is read from: checkpoint and flags file, or all that is read of a diffusers folder."""
     path = experiment.diffusion or experiment.folder.ddpm
-    return diffusers.files(path) if path.is_dir() else [path, path.with_suffix(".txt")]
+    return diffusers.files(path) if path.is_dir() else [path, _flags_file(path)]
+
+
+def _flags_file(checkpoint: Path) -> Path:
+    """Beside a checkpoint: NAME.txt, or where there is none NAME.yaml, which says that it is one of OpenAI's."""
+    text, openai = checkpoint.with_suffix(".txt"), checkpoint.with_suffix(".yaml")
+    return openai if openai.is_file() and not text.is_file() else text
 
 
 def require_diffusion_model(experiment: Experiment) -> None:
@@ -35,14 +41,15 @@ def require_diffusion_model(experiment: Experiment) -> None:
         if not path.is_file():
             raise UserError(
                 f"{experiment.folder.shown(path)} not found: a diffusion model is a checkpoint (half.pt) with its "
-                "flags file (half.txt) beside it, or a folder in diffusers' format"
+                "flags file (half.txt) beside it, one of OpenAI's with its flags as YAML (half.yaml), or a folder in "
+                "diffusers' format"
             )
 
 
 def load_diffusion_model(experiment: Experiment) -> DiffusionModel:
     """The folder's diffusion model, or the one that the experiment was given instead.
 
-    Raises UserError where the folder's own says that it was trained on another dataset.
+    Raises UserError where the folder's own says that it was trained on another dataset, or is for other images.
     """
     path, spec = experiment.diffusion or experiment.folder.ddpm, experiment.spec
     given: dict[str, Any] = {
@@ -52,13 +59,28 @@ def load_diffusion_model(experiment: Experiment) -> DiffusionModel:
     }
     if path.is_dir():
         return diffusers.load_denoiser(path, **given)
-    model = ddpm_checkpoint.load_denoiser(path, path.with_suffix(".txt"), **given)
-    if experiment.diffusion is None and model.made_from and model.made_from.dataset != experiment.folder.name:
-        raise UserError(
-            f"{path}: was trained on {model.made_from.dataset}, and stands where the diffusion model of "
-            f"{experiment.folder.name} is to be: give it as --diffusion if that is meant"
-        )
+    flags_file = _flags_file(path)
+    reader = guided_diffusion if flags_file.suffix == ".yaml" else ddpm_checkpoint
+    model = reader.load_denoiser(path, flags_file, **given)
+    if experiment.diffusion is None:
+        _require_own(model, path, experiment)
     return model
+
+
+def _require_own(model: DiffusionModel, path: Path, experiment: Experiment) -> None:
+    other = None
+    if model.made_from and model.made_from.dataset != experiment.folder.name:
+        other = f"was trained on {model.made_from.dataset}"
+    elif model.denoiser.own_shape != model.denoiser.image_shape:
+        other = (
+            f"is for images {model.denoiser.own_shape} by {_flags_file(path).name} (--img_size) and its "
+            f"weights, not {model.denoiser.image_shape}"
+        )
+    if other:
+        raise UserError(
+            f"{path}: {other}, and stands where the diffusion model of {experiment.folder.name} is to be: give it as "
+            "--diffusion if that is meant"
+        )
 
 
 def build_fence(
@@ -118,8 +140,9 @@ def fence_for(
     seed:       that of an evaluation, to have its answers again. By default the noise is secret: it comes from
                 diff_defense/diff_models/fence.key, which is made on the first call. Whoever has it can undo the noise
     precision:  of the diffusion model, fp32 or bf16
-    diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, or a folder in
-                diffusers' format
+    diffusion:  instead of the folder's own diffusion model a checkpoint with its flags file beside it, one of
+                OpenAI's with its flags as YAML, or a folder in diffusers' format; images are resized to its own size,
+                and back
 
     With ``answer: average`` in configs/diffence.yaml the label of an answer may be another than the classifier's own.
 

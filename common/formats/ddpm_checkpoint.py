@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from common.diffusion.denoiser import Denoiser
+from common.diffusion.fitting import require_fits
 from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar
 from common.diffusion.training import DDPMConfig, require_halvings
 from common.formats import flags, published
-from common.formats.diffusion_model import DiffusionModel
+from common.formats.diffusion_model import DiffusionModel, ready, with_weights
 from common.models.unet import UNet, UNetConfig
 from common.runtime import checkpoints, config
-from common.runtime.device import Compute, accelerate
+from common.runtime.device import Compute
 from common.runtime.errors import UserError
 from common.runtime.storage import FileRead
 from common.training.jobs import Provenance
@@ -29,36 +29,43 @@ def load_denoiser(
 ) -> DiffusionModel:
     """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it.
 
+    channels, image_size:  of the images to be purified; they are fitted to the model's own
+
     Raises UserError naming the file where one of them cannot be read, or where they do not belong together.
     """
-    unet_config, schedule, described = flags.read(flags_file, image_size=image_size)
-    require_halvings(unet_config, image_size=image_size, source=str(flags_file))
+    unet_config, schedule, own_size, described = flags.read(flags_file)
+    require_halvings(unet_config, image_size=own_size, source=str(flags_file))
     read = checkpoints.read(checkpoint, expect={"ema_model": dict})
     made_from, trained = _provenance(read.content, unet_config, schedule, checkpoint, flags_file)
     weights = published.without_prefix(read.content["ema_model"], source=str(checkpoint))
-    try:
-        with torch.device("meta"):  # no memory is asked for before the weights are known to fit
-            checkpoints.load_weights(
-                UNet(unet_config, channels=channels, num_steps=schedule.T), weights, path=checkpoint
-            )
-        unet = UNet(unet_config, channels=channels, num_steps=schedule.T)
-        checkpoints.load_weights(unet, weights, path=checkpoint)
-    except UserError as error:
-        raise UserError(f"{error}; the UNet is the one that {flags_file} describes") from None
-    alpha_bar = linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T)
-    fast = accelerate(unet.to(compute.device), compile=compute.compile)
-    denoiser = Denoiser(
-        fast,
-        alpha_bar,
-        precision=compute.precision,
-        image_shape=(channels, image_size, image_size),
+    own_channels, image_shape = _channels_of(weights, otherwise=channels), (channels, image_size, image_size)
+    own_shape = (own_channels, own_size, own_size)
+    require_fits(image_shape, own_shape, source=str(checkpoint))
+    unet = with_weights(
+        lambda: UNet(unet_config, channels=own_channels, num_steps=schedule.T),
+        weights,
+        path=checkpoint,
+        described=flags_file,
+    )
+    denoiser = ready(
+        unet,
+        linear_alpha_bar(T=schedule.T, beta_1=schedule.beta_1, beta_T=schedule.beta_T),
+        compute=compute,
+        image_shape=image_shape,
+        own_shape=own_shape,
         only_steps=None if trained is None else trained.training.only_steps,
     )
     files = [
         FileRead(checkpoint, read.sha256, read.checked),
         replace(described, checked=None if made_from else False),
     ]
-    return DiffusionModel(denoiser.eval().requires_grad_(False), files, made_from)
+    return DiffusionModel(denoiser, files, made_from)
+
+
+def _channels_of(weights: dict[str, Any], *, otherwise: int) -> int:
+    """Of the images that the weights are for, which no flags file says: those of the first convolution."""
+    head = weights.get("head.weight")
+    return head.shape[1] if isinstance(head, torch.Tensor) and not head.is_nested and head.ndim == 4 else otherwise
 
 
 def _provenance(

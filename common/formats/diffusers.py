@@ -17,10 +17,10 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import nn
 
-from common.diffusion.denoiser import Denoiser
-from common.formats.diffusion_model import DiffusionModel
+from common.diffusion.fitting import Shape, Side, require_fits
+from common.formats.diffusion_model import DiffusionModel, ready
 from common.runtime import checkpoints, config, storage
-from common.runtime.device import Compute, accelerate
+from common.runtime.device import Compute
 from common.runtime.errors import UserError
 from common.runtime.storage import FileRead
 
@@ -39,9 +39,10 @@ class _Index(_Described):
 
 class _UNet(_Described):
     kind: Literal["UNet2DModel"] = Field(alias="_class_name")
-    sample_size: int | list[int]
+    sample_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
     in_channels: int = 3
     out_channels: int = 3
+    block_out_channels: list[int] = Field(default=[224, 448, 672, 896])
     center_input_sample: Literal[False] = False  # else images would be expected in [0, 1]
     time_embedding_type: Literal["positional"] = "positional"
     class_embed_type: None = None
@@ -53,7 +54,6 @@ class _Scheduler(_Described):
     kind: Literal["DDPMScheduler", "DDIMScheduler"] = Field(alias="_class_name")
     num_train_timesteps: Annotated[int, Field(gt=0, le=100_000)] = 1000
     prediction_type: Literal["epsilon"] = "epsilon"
-    variance_type: Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"] = "fixed_small"
 
 
 class _NoisePredictor(nn.Module):
@@ -98,14 +98,17 @@ def load_denoiser(
 ) -> DiffusionModel:
     """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler.
 
+    channels, image_size:  of the images to be purified; they are fitted to the model's own
+
     Raises UserError where the diffusers package is missing, the folder holds another kind of model, or one for images
-    of another shape, or its weights do not fit.
+    of other channels, or its weights do not fit.
     """
     index, unet_file, weights, scheduler_file = paths = files(folder)
     before = [storage.file_sha256(path) for path in paths]
     diffusers = _package(folder)
     _read(index, _Index)
-    _require_shape(unet_file, _read(unet_file, _UNet), channels=channels, image_size=image_size)
+    image_shape, own_shape = (channels, image_size, image_size), _own_shape(unet_file, _read(unet_file, _UNet))
+    require_fits(image_shape, own_shape, source=str(unet_file))
     scheduler_class = getattr(diffusers, _read(scheduler_file, _Scheduler).kind)
     try:
         _require_room(diffusers.UNet2DModel, unet_file, weights)
@@ -119,9 +122,8 @@ def load_denoiser(
         )
         scheduler = scheduler_class.from_pretrained(str(scheduler_file.parent), local_files_only=True)
         alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), scheduler.alphas_cumprod.double()])
-        fast = accelerate(_NoisePredictor(unet).to(compute.device), compile=compute.compile)
-        denoiser = Denoiser(
-            fast, alpha_bar, precision=compute.precision, image_shape=(channels, image_size, image_size)
+        denoiser = ready(
+            _NoisePredictor(unet), alpha_bar, compute=compute, image_shape=image_shape, own_shape=own_shape
         )
     except UserError:
         raise
@@ -131,7 +133,7 @@ def load_denoiser(
     if [storage.file_sha256(path) for path in paths] != before:
         raise UserError(f"{folder} was changed while it was read: run the same command again")
     read = [FileRead(path, sha256) for path, sha256 in zip(paths, before, strict=True)]
-    return DiffusionModel(denoiser.eval().requires_grad_(False), read)
+    return DiffusionModel(denoiser, read)
 
 
 def _package(folder: Path) -> ModuleType:
@@ -151,15 +153,18 @@ def _read(path: Path, model: type[config.Config]) -> config.Config:
     return config.parse(content, model, source=str(path))
 
 
-def _require_shape(path: Path, unet: _UNet, *, channels: int, image_size: int) -> None:
-    if unet.in_channels == channels and unet.out_channels == 2 * channels:
-        raise UserError(f"{path}: out_channels {unet.out_channels}: models that also predict a variance cannot be used")
-    found = (unet.in_channels, unet.out_channels, unet.sample_size)
-    if found not in [(channels, channels, image_size), (channels, channels, [image_size, image_size])]:
+def _own_shape(path: Path, unet: _UNet) -> Shape:
+    """[C, H, W] of the images that the network is for. Raises UserError where it is no noise predictor for any."""
+    if unet.out_channels not in (unet.in_channels, 2 * unet.in_channels):
         raise UserError(
-            f"{path}: in_channels, out_channels, sample_size are {found}, but this dataset's images have {channels} "
-            f"channels and size {image_size}"
+            f"{path}: in_channels, out_channels are {unet.in_channels, unet.out_channels}, expected as many of both, "
+            "or twice as many out where it predicts the variance too"
         )
+    size, halvings = unet.sample_size, len(unet.block_out_channels) - 1
+    sides = size if isinstance(size, list) else [size, size]
+    if any(side % 2**halvings for side in sides):
+        raise UserError(f"{path}: sample_size {size} cannot be halved {halvings} times (block_out_channels)")
+    return (unet.in_channels, *sides)
 
 
 def _require_room(network: Any, unet_file: Path, weights: Path) -> None:

@@ -3,13 +3,14 @@
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from common.diffusion.fitting import Side
 from common.diffusion.schedule import ScheduleConfig
 from common.diffusion.training import DDPMConfig
 from common.models.unet import PUBLISHED_GROUPS, UNetConfig
 from common.runtime import storage
-from common.runtime.config import Positive, Strict, parse
+from common.runtime.config import Strict, parse
 from common.runtime.errors import UserError
 from common.runtime.storage import FileRead
 
@@ -19,7 +20,7 @@ _LISTS = ("ch_mult", "attn")  # flags that stand once for each value
 class _TaskConfig(Strict):
     """What the network was trained for. --var_type does not matter: a DDIM jump adds no noise."""
 
-    img_size: Positive
+    img_size: Side
     mean_type: str
 
 
@@ -27,6 +28,15 @@ class _Flags(Strict):
     unet: UNetConfig
     schedule: ScheduleConfig
     task: _TaskConfig
+
+
+class Described(NamedTuple):
+    """A diffusion model as its flags file describes it, for images of size ``image_size``; and the file as read."""
+
+    unet: UNetConfig
+    schedule: ScheduleConfig
+    image_size: int
+    file: FileRead
 
 
 def write(config: DDPMConfig, *, image_size: int) -> str:
@@ -44,11 +54,10 @@ def write(config: DDPMConfig, *, image_size: int) -> str:
     return "".join(f"--{name}={value}\n" for name, value in values)
 
 
-def read(path: Path, *, image_size: int) -> tuple[UNetConfig, ScheduleConfig, FileRead]:
-    """UNet shape and schedule of a flags file, and the file as read; flags it does not know, and booleans, are ignored.
+def read(path: Path) -> Described:
+    """What a flags file says; flags it does not know, and booleans, are ignored.
 
-    Raises UserError naming the file and what is missing, contradictory, impossible, or of a network for images of
-    another size.
+    Raises UserError naming the file and what is missing, contradictory or impossible.
     """
     try:
         data = path.read_bytes()
@@ -60,9 +69,8 @@ def read(path: Path, *, image_size: int) -> tuple[UNetConfig, ScheduleConfig, Fi
     task = flags.task
     if task.mean_type != "epsilon":
         raise UserError(f"{path}: --mean_type={task.mean_type}: only noise-predicting (epsilon) networks can be used")
-    if task.img_size != image_size:
-        raise UserError(f"{path}: --img_size={task.img_size}: the dataset's images are of size {image_size}")
-    return flags.unet, flags.schedule, FileRead(path, storage.bytes_sha256(data))
+    file = FileRead(path, storage.bytes_sha256(data))
+    return Described(flags.unet, flags.schedule, task.img_size, file)
 
 
 def _values(data: bytes, path: Path) -> dict[str, list[str]]:

@@ -55,18 +55,18 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, num_steps: int, ch: int, dim: int) -> None:
         super().__init__()
-        table = nn.Embedding.from_pretrained(_sinusoidal_table(num_steps, ch))
+        table = nn.Embedding.from_pretrained(sinusoids(torch.arange(num_steps), ch).reshape(num_steps, ch))
         self.timembedding = nn.Sequential(table, nn.Linear(ch, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         return self.timembedding(t)
 
 
-def _sinusoidal_table(num_steps: int, ch: int) -> torch.Tensor:
-    """[num_steps, ch]: sin and cos of s * 10000^(-2i / ch), interleaved."""
+def sinusoids(times: torch.Tensor, ch: int) -> torch.Tensor:
+    """[n, ch / 2, 2]: sin and cos of s * 10000^(-2i / ch) for each s of times [n]."""
     frequency = torch.exp(torch.arange(0, ch, 2, dtype=torch.float64) / ch * -math.log(10000))
-    angle = torch.arange(num_steps, dtype=torch.float64)[:, None] * frequency[None, :]
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(num_steps, ch).float()
+    angle = times.double()[:, None] * frequency[None, :]
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).float()
 
 
 class DownSample(nn.Module):
@@ -79,28 +79,31 @@ class DownSample(nn.Module):
 
 
 class UpSample(nn.Module):
+    def __init__(self, ch: int) -> None:
+        super().__init__()
+        self.main = nn.Conv2d(ch, ch, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return up_sampled(x, self.main)
+
+
+def up_sampled(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
     """Twice the height and width by repeating pixels, then a 3x3 convolution: [B, C, H, W] -> [B, C, 2H, 2W].
 
     The nine weights of a window meet only 2x2 different pixels; which weights share one depends on whether the window's
     row and column are even or odd. So the sums of those weights, a 2x2 kernel for each of the four cases, give the same
     numbers, but for rounding, with 4/9 of the products.
     """
-
-    def __init__(self, ch: int) -> None:
-        super().__init__()
-        self.main = nn.Conv2d(ch, ch, 3, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = x.shape[2:]
-        x = F.pad(x, (1, 1, 1, 1))
-        rows = []
-        for top, tall in enumerate(_shared_weights(self.main.weight, dim=2)):
-            row = [
-                F.conv2d(x[:, :, top : top + height + 1, left : left + width + 1], kernel, self.main.bias)
-                for left, kernel in enumerate(_shared_weights(tall, dim=3))
-            ]
-            rows.append(torch.stack([part.permute(0, 2, 3, 1) for part in row], dim=3).flatten(2, 3))  # [B, H, 2W, C]
-        return torch.stack(rows, dim=2).flatten(1, 2).permute(0, 3, 1, 2)
+    height, width = x.shape[2:]
+    x = F.pad(x, (1, 1, 1, 1))
+    rows = []
+    for top, tall in enumerate(_shared_weights(conv.weight, dim=2)):
+        row = [
+            F.conv2d(x[:, :, top : top + height + 1, left : left + width + 1], kernel, conv.bias)
+            for left, kernel in enumerate(_shared_weights(tall, dim=3))
+        ]
+        rows.append(torch.stack([part.permute(0, 2, 3, 1) for part in row], dim=3).flatten(2, 3))  # [B, H, 2W, C]
+    return torch.stack(rows, dim=2).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _shared_weights(weight: torch.Tensor, *, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,11 +126,11 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.group_norm(x)
         q, k, v = (proj(h).flatten(2).mT for proj in (self.proj_q, self.proj_k, self.proj_v))  # [B, H * W, C]
-        h = _attend(q, k, v).mT.reshape(x.shape)
+        h = attend(q, k, v).mT.reshape(x.shape)
         return x + self.proj(h)
 
 
-def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """softmax(q k^T C^-1/2) v, [B, H * W, C]. In bfloat16 on a CPU torch's own takes twice as long."""
     if q.is_cpu and q.dtype == torch.bfloat16:
         return torch.bmm(torch.bmm(q * q.shape[2] ** -0.5, k.mT).softmax(dim=2), v)

@@ -97,7 +97,7 @@ def test_a_schedule_of_another_length_than_the_time_table_is_refused(folder):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"--img_size=32": "--img_size=64"}, "--img_size=64"),
+        ({"--img_size=32": "--img_size=64"}, "is for images (3, 64, 64) by half.txt (--img_size)"),
         ({"--ch_mult=1\n": "--ch_mult=1\n" * 4}, "cannot be halved 6 times"),
         (
             {"--beta_1=0.0001": "--beta_1=1e-30", "--beta_T=0.02": "--beta_T=1e-30"},

@@ -13,6 +13,7 @@ from common.diffence.rule import reconstructions_needed
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import linear_alpha_bar, q_sample
 from common.models.unet import UNet, UNetConfig
+from common.runtime.device import PASS_PIXELS
 from common.runtime.rng import sample_key
 from tests.common.diffence.slow import slow_select
 from tests.common.formula import fill, images
@@ -390,3 +391,22 @@ def test_reconstructions_that_are_known_give_the_candidates_they_give_otherwise(
     found, expected = fenced.classified(X, known), fenced.candidates(X)
     assert torch.equal(found.logits, expected.logits) and torch.equal(found.rank, expected.rank)
     assert torch.equal(found.drawn, expected.drawn)
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_a_diffusion_model_of_another_resolution_gets_noise_of_its_own_size(classifier, batch_size):
+    seen = []
+
+    def predict(x_s, index):
+        seen.append(tuple(x_s.shape))
+        return torch.sin(x_s)
+
+    denoiser = Denoiser(predict, ALPHA_BAR, image_shape=(1, 8, 8), own_shape=(3, 96, 96))
+    fenced = Diffence(classifier, denoiser, num_candidates=4, step=50, key=7, batch_size=batch_size)
+    x = images(2, 1, 8, 8)
+    found = fenced.reconstructions(x)
+    assert set(seen) == {(batch_size or PASS_PIXELS // 96**2, 3, 96, 96)}
+    for image, reconstructions in zip(x, found, strict=True):
+        noise = candidate_noise([(sample_key(image), j) for j in range(4)], (3, 96, 96), seed=7)
+        on_grid = ((image * 255).round() / 255).expand(4, -1, -1, -1)
+        torch.testing.assert_close(reconstructions, denoiser.purify(on_grid, noise, step=50), rtol=0, atol=1e-6)

@@ -19,6 +19,18 @@ def test_alpha_bar_is_the_product_of_the_first_betas_removed():
         assert ALPHA_BAR[step].item() == pytest.approx(math.prod(1 - beta for beta in betas[:step]), rel=1e-12)
 
 
+@pytest.mark.parametrize("T", [1, 50, 1000, 4000])
+def test_the_cosine_schedule_is_its_formula_until_betas_are_clipped(T):
+    def f(s):
+        return math.cos((s / T + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    alpha_bar = schedule.cosine_alpha_bar(T=T)
+    assert alpha_bar.shape == (T + 1,) and alpha_bar.dtype == torch.float64 and alpha_bar[0] == 1
+    for s in range(1, T, max(1, T // 50)):
+        assert alpha_bar[s].item() == pytest.approx(f(s) / f(0), rel=1e-9)
+    assert alpha_bar[T].item() == pytest.approx(0.001 * alpha_bar[T - 1].item(), rel=1e-9)  # by the formula it is 0
+
+
 @given(levels)
 def test_q_sample_has_the_mean_and_variance_of_the_forward_process(alpha_bar):
     """Noise of +1 and -1 has mean 0 and variance 1, so two points give both moments exactly."""

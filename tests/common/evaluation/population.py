@@ -36,6 +36,9 @@ class Shifting(torch.nn.Module):
         super().__init__()
         self.asked = 0
 
+    def shape_of(self, image_shape):
+        return image_shape
+
     def purify(self, x, noise, *, step, noising):
         self.asked += len(x)
         return (x + 0.1 * noise).clamp(0, 1)

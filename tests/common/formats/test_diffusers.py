@@ -4,6 +4,7 @@ import json
 import pickle
 import socket
 import sys
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from common.formats import diffusers as ours
 from common.runtime.device import Compute
 from common.runtime.errors import UserError
+from tests.common.diffusion.test_fitting import slow_fitted
 from tests.common.formula import fill, images
 from tests.common.hostile import RunsACommand, assert_armed
 
@@ -155,15 +157,18 @@ def test_without_the_package_the_error_says_how_to_install_it(tmp_path, monkeypa
         ("unet/config.json", {"time_embedding_type": "fourier"}, "time_embedding_type: "),
         ("unet/config.json", {"quantization_config": {"quant_method": "gguf"}}, "quantization_config: "),
         ("unet/config.json", {"sample_size": None}, "sample_size"),
-        ("unet/config.json", {"sample_size": 16}, "images have 1 channels and size 8"),
-        ("unet/config.json", {"in_channels": 3}, "images have 1 channels and size 8"),
-        ("unet/config.json", {"out_channels": 2}, "also predict a variance"),
+        ("unet/config.json", {"sample_size": 10**9}, "sample_size"),
+        ("unet/config.json", {"sample_size": [8, 8, 8]}, "sample_size"),
+        ("unet/config.json", {"sample_size": [8, 7]}, "sample_size [8, 7] cannot be halved 1 times"),
+        ("unet/config.json", {"in_channels": 2, "out_channels": 2}, "images of 2 channels, but this dataset's have 1"),
+        ("unet/config.json", {"in_channels": 3}, "in_channels, out_channels are (3, 1), expected as many"),
+        ("unet/config.json", {"out_channels": 3}, "in_channels, out_channels are (1, 3), expected as many"),
+        ("unet/config.json", {"out_channels": 2}, "diffusers cannot read it"),
         ("unet/config.json", {"block_out_channels": [8]}, "diffusers cannot read it"),
         ("unet/config.json", {"block_out_channels": [8, 24]}, "diffusers cannot read it"),
         ("unet/config.json", {"layers_per_block": 2}, "diffusers cannot read it"),
         ("scheduler/scheduler_config.json", {"_class_name": "ScoreSdeVeScheduler"}, "Input should be 'DDPMScheduler'"),
         ("scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}, "prediction_type: "),
-        ("scheduler/scheduler_config.json", {"variance_type": "learned_range"}, "variance_type: "),
         ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "alpha_bar must"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "steep"}, "diffusers cannot read it"),
         ("scheduler/scheduler_config.json", {"beta_start": -0.5}, "diffusers cannot read it"),
@@ -177,13 +182,41 @@ def test_models_of_another_kind_are_refused(tmp_path, file, changes, complaint):
     assert complaint in refusal(tmp_path)
 
 
-def test_a_model_for_other_images_is_refused(tmp_path):
-    save(tmp_path)
-    assert "images have 3 channels and size 32" in refusal(tmp_path, channels=3, image_size=32)
-    edit(tmp_path / "unet" / "config.json", sample_size=[8, 8])
-    load(tmp_path)
-    edit(tmp_path / "unet" / "config.json", sample_size=[8, 16])
-    refusal(tmp_path)
+@pytest.mark.parametrize("own", [4, 16, [8, 16]])
+def test_a_model_of_another_resolution_purifies_there(tmp_path, own):
+    unet, scheduler = save(tmp_path, sample_size=own)
+    height, width = own if isinstance(own, list) else (own, own)
+    x = images(2, 1, 8, 8).double()
+    noise = torch.sin(torch.arange(2 * height * width, dtype=torch.float64) * 1.3).reshape(2, 1, height, width)
+    resized = slow_fitted(x, height, width)
+    expected = slow_fitted(purified_by_diffusers(unet.double(), scheduler, resized, noise, 160), 8, 8)
+    denoiser = load(tmp_path).double()
+    assert denoiser.shape_of(x.shape[1:]) == (1, height, width)
+    torch.testing.assert_close(denoiser.purify(x, noise, step=160), expected, rtol=0, atol=1e-6)
+
+
+def test_a_model_of_colour_purifies_grey_images_and_no_other_channels_fit(tmp_path):
+    save(tmp_path / "grey")
+    assert "images of 1 channels, but this dataset's have 3" in refusal(tmp_path / "grey", channels=3)
+    unet, scheduler = save(tmp_path / "colour", in_channels=3, out_channels=3)
+    x, noise = images(2, 1, 8, 8).double(), images(2, 3, 8, 8).double()
+    expected = purified_by_diffusers(unet.double(), scheduler, x.repeat(1, 3, 1, 1), noise, 160).mean(1, keepdim=True)
+    purified = load(tmp_path / "colour").double().purify(x, noise, step=160)
+    torch.testing.assert_close(purified, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variance", ["learned", "learned_range"])
+def test_of_a_model_that_predicts_the_variance_too_the_first_half_is_the_noise(tmp_path, variance):
+    scheduler = diffusers.DDPMScheduler(variance_type=variance, beta_schedule="squaredcos_cap_v2")
+    unet, _ = save(tmp_path, scheduler=scheduler, in_channels=3, out_channels=6)
+    x, noise = images(2, 3, 8, 8).double(), images(2, 3, 8, 8).double()
+
+    def first_half(x_s, index):
+        return SimpleNamespace(sample=unet.double()(x_s, index).sample.chunk(2, dim=1)[0])
+
+    expected = purified_by_diffusers(first_half, scheduler, x, noise, 160)
+    purified = load(tmp_path, channels=3).double().purify(x, noise, step=160)
+    torch.testing.assert_close(purified, expected, rtol=0, atol=1e-6)
 
 
 FILES = (
