@@ -32,17 +32,8 @@ MAY_IMPORT = {
         *("formats", "evaluation", "reports"),
     },
     "paper": {
-        *(
-            "runtime",
-            "statistics",
-            "diffusion",
-            "diffence",
-            "attacks",
-            "training",
-            "evaluation",
-            "reports",
-            "experiment",
-        ),
+        *("runtime", "statistics", "training", "diffusion", "diffence", "defenses", "attacks", "evaluation", "reports"),
+        "experiment",
     },
     # attacks, defenses and models for the names in --help; reports and training for the summary, which needs no dataset
     "cli": {"runtime", "attacks", "defenses", "models", "evaluation", "experiment", "reports", "training", "paper"},

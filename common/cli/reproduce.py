@@ -44,7 +44,10 @@ def _prepare(options: argparse.Namespace) -> Work:
     )
     where = f"on {resolve(options.device)}, seed {options.seed}"
     return Work(
-        head=lambda: [f"reproduce.sh {__version__}: {', '.join(items)} of {', '.join(request.datasets)} {where}"],
+        head=lambda: [
+            f"reproduce.sh {__version__}: {', '.join(items)} of {', '.join(request.datasets)} {where}",
+            *filter(None, [reproduce.estimate(request)]),
+        ],
         plan=lambda: reproduce.plan(request),
         do=lambda: reproduce.reproduce(request),
     )

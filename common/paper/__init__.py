@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ITEMS: "Registry[Item]" = Registry(
     table3="common.paper.table3:ITEM",
+    table4="common.paper.table4:ITEM",
     table5="common.paper.table5:ITEM",
     table6="common.paper.table6:ITEM",
     table7="common.paper.table7:ITEM",

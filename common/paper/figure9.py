@@ -51,7 +51,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         figures[bench.name] = charts.scatter(
             divergences,
             {"AUC": values[:, 0], "accuracy": values[:, 1]},
-            x="Jensen-Shannon divergence of the interval, on the samples it is tuned on",
+            x="Jensen-Shannon divergence, on the tuning role",
             y="best of four attacks, final test",
         )
         correlations.append(spearmanr(divergences, values[:, 0])[0])

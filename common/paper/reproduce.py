@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.defenses import DEFENSES
 from common.experiment import train_all
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item as Planned
@@ -12,9 +13,12 @@ from common.paper import ITEMS, write
 from common.paper.bench import Bench
 from common.paper.write import Place
 from common.reports import paper as papers
+from common.reports.paper import Paper
 from common.runtime import distributed, progress
 from common.runtime.errors import UserError
 from common.runtime.paths import PAPER_RESULTS, REPOSITORY, DatasetFolder
+
+DIFFUSION_HOURS = 26  # 800,000 steps of 128 images, three passes' worth of 12.4 GFLOP each, at 40 TFLOPS
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,37 @@ def plan(request: Request) -> list[Planned]:
     return [*train_all.plan(request.steps, request.options), *pages]
 
 
+def estimate(request: Request) -> str | None:
+    """How long the missing training takes on a GPU, where it is of the paper's datasets; None where nothing is."""
+    paper = _paper()
+    missing = [step for stage in request.steps for step in stage if not _is_there(step)]
+    hours = [_hours(step, paper) for step in missing if step.folder.name in papers.PAPER_DATASETS]
+    if not hours:
+        return None
+    return (
+        f"about {sum(hours):.0f} GPU hours of training are missing (the paper's table VIII for classifiers; "
+        f"{DIFFUSION_HOURS} for a diffusion model of 800,000 steps at 40 TFLOPS)"
+    )
+
+
+def _is_there(step: Step) -> bool:
+    if step.command == train_all.PARTITION:
+        return step.folder.partition.is_file()
+    return (step.folder.classifier(step.subject) if step.subject else step.folder.ddpm).is_file()
+
+
+def _hours(step: Step, paper: Paper) -> float:
+    if step.command == train_all.PARTITION:
+        return 0.0
+    if step.subject is None:
+        return DIFFUSION_HOURS
+    return paper.table8.get(step.subject.defense, paper.table8["undefended"])[step.folder.name]
+
+
+def _paper() -> Paper:
+    return papers.read(REPOSITORY / PAPER_RESULTS, defenses=tuple(DEFENSES))
+
+
 def reproduce(request: Request) -> None:
     """Train, then make one item after the other; each is written when it is done, and verdicts are kept."""
     rows = train_all.run_all(request.steps, request.options, keep_going=False)
@@ -67,8 +102,7 @@ def reproduce(request: Request) -> None:
 
 
 def _make(request: Request) -> None:
-    paper = papers.read(REPOSITORY / PAPER_RESULTS, defenses=tuple(ITEMS["table3"].defenses))
-    given = request.options
+    paper, given = _paper(), request.options
     benches = [
         Bench(Experiment.at(folder, seed=given.seed, device=given.device, precision=given.precision))
         for folder in request.folders

@@ -6,9 +6,10 @@ from common.experiment import train_defense
 from common.paper.bench import AS_PUBLISHED, Bench, Judged, mean
 from common.paper.interface import Item, Made, Table
 from common.reports.paper import Paper
+from common.runtime.modes import OriginalSettings
 from common.runtime.subject import Subject
 
-SETTINGS = ("selena", "relaxloss", "hamp")
+SETTINGS: tuple[OriginalSettings, ...] = ("selena", "relaxloss", "hamp")
 SCENARIO, CANDIDATES, STEP = 3, 10, 50
 
 
@@ -35,7 +36,7 @@ def _percent(values: Sequence[float]) -> list[str]:
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     rows, lower, count = [], 0, 0
     for setting in SETTINGS:
-        for defense in ("undefended", setting):
+        for defense in ("undefended", str(setting)):
             found = [judged(bench, Subject(defense=defense, original=setting)) for bench in benches]
             reported = paper.table4[setting][defense]
             theirs = [
