@@ -26,4 +26,5 @@ ITEMS: "Registry[Item]" = Registry(
     figure9="common.paper.figure9:ITEM",
     figure10="common.paper.figure10:ITEM",
     figure11="common.paper.figure11:ITEM",
+    figure12="common.paper.figure12:ITEM",
 )

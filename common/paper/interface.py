@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
+from common.experiment.experiment import Experiment
 from common.paper.bench import Bench
 from common.reports.paper import Paper
+from common.runtime.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class Item:
     title:     as the paper numbers it, and what it shows
     defenses:  the classifiers that it needs
     make:      from a bench of each dataset, and the paper's numbers
+    others:    classifiers that are trained in another way, with the experiment that trains each, in order
     """
 
     title: str
     defenses: Sequence[str]
     make: Callable[[Sequence[Bench], Paper], Made]
+    others: Callable[[Experiment], Sequence[tuple[Experiment, Subject]]] = lambda experiment: ()
