@@ -24,6 +24,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / PAPER_ITEMS, metavar="DIR", help="where pages go; default: docs/paper"
     )
+    parser.add_argument(
+        "--other-diffusion",
+        type=Path,
+        metavar="PATH",
+        help="for figure13: a diffusion model of other data, as --diffusion",
+    )
     flags.add_dry_run(parser)
     return run(parser, argv, _prepare, module="common.cli.reproduce")
 
@@ -41,6 +47,7 @@ def _prepare(options: argparse.Namespace) -> Work:
         [DatasetFolder(REPOSITORY / name) for name in dict.fromkeys(options.dataset or ["digits"])],
         options.out.resolve(),
         Options(options.seed, options.device, "fp32"),
+        options.other_diffusion and options.other_diffusion.resolve(),
     )
     where = f"on {resolve(options.device)}, seed {options.seed}"
     return Work(

@@ -27,4 +27,5 @@ ITEMS: "Registry[Item]" = Registry(
     figure10="common.paper.figure10:ITEM",
     figure11="common.paper.figure11:ITEM",
     figure12="common.paper.figure12:ITEM",
+    figure13="common.paper.figure13:ITEM",
 )

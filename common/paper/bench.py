@@ -6,6 +6,7 @@ Fences that differ in what they accept share one bank, so all scenarios cost wha
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,9 +45,11 @@ class Bench:
     """Where an item asks for verdicts on a dataset's classifiers; those that are trained are there.
 
     experiment:  the dataset folder made ready
+    other:       a diffusion model of other data, for the items that look at one
     """
 
     experiment: Experiment
+    other: Path | None = None
 
     @property
     def name(self) -> str:
@@ -135,7 +138,7 @@ class Bench:
         }
 
 
-def _kept(path: Any) -> Judged | None:
+def _kept(path: Path) -> Judged | None:
     try:
         return config.parse(storage.read_json(path), Judged, source=str(path))
     except (OSError, ValueError, UserError):  # not there, or damaged: made anew

@@ -28,12 +28,14 @@ class Request:
     items:    by name
     out:      the folder that pages, pictures and the index go to
     options:  of the training
+    other:    a diffusion model of other data
     """
 
     items: Sequence[str]
     folders: Sequence[DatasetFolder]
     out: Path
     options: Options
+    other: Path | None = None
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ def _hours(step: Step, paper: Paper) -> float:
 def _benches(request: Request) -> list[Bench]:
     given = request.options
     return [
-        Bench(Experiment.at(folder, seed=given.seed, device=given.device, precision=given.precision))
+        Bench(Experiment.at(folder, seed=given.seed, device=given.device, precision=given.precision), request.other)
         for folder in request.folders
     ]
 

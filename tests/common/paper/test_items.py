@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from sklearn.datasets import load_sample_images
 
 from common.defenses import DEFENSES
 from common.evaluation.record import AttackRow, Best, Bins, Estimate, UnderProtocol, Utility
-from common.paper import ITEMS, figure5, figure6, figure10, table3, table6, write
+from common.paper import ITEMS, figure5, figure6, figure10, figure13, table3, table6, write
 from common.paper.bench import Judged
 from common.paper.interface import Item, Made, Table
 from common.paper.write import Place
@@ -93,6 +95,24 @@ def test_figure_ten_is_a_distribution_function():
     first = np.array([0, 0, 2, figure10.CANDIDATES])  # of four samples, the last without any
     found = figure10._distribution(first)
     assert found[:4].tolist() == [0.5, 0.5, 0.75, 0.75] and found[-1] == 0.75 and len(found) == figure10.CANDIDATES
+
+
+def test_patches_are_windows_of_the_photographs():
+    found, first = figure13.patches(), load_sample_images().images[0]
+    assert found.shape[1:] == (3, 16, 16) and found.dtype == torch.uint8
+    assert np.array_equal(found[5].permute(1, 2, 0), first[:16, 40:56])  # 8 pixels apart
+
+
+def test_the_papers_datasets_need_a_diffusion_model_of_other_data():
+    with pytest.raises(UserError, match="figure13 of svhn needs .* --other-diffusion"):
+        figure13.behind_other(Other("svhn"))
+
+
+class Other:
+    other = None
+
+    def __init__(self, name):
+        self.name = name
 
 
 def test_every_item_says_what_it_needs():

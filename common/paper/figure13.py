@@ -1,0 +1,86 @@
+"""Figure 13: the same classifiers behind a diffusion model of other data.
+
+The paper's is the unconditional one of ImageNet, which `reproduce.sh --other-diffusion PATH` gives. For datasets that
+are not the paper's a small one is trained on patches of scikit-learn's two photographs, in colour and of another size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+
+from common.diffusion import training
+from common.experiment.experiment import Experiment
+from common.formats import flags
+from common.paper.bench import AS_PUBLISHED, Bench, mean
+from common.paper.interface import Item, Made, Table
+from common.paper.table3 import DEFENSES, best, both
+from common.reports.paper import PAPER_DATASETS, Paper
+from common.runtime import storage
+from common.runtime.errors import UserError
+from common.runtime.subject import Subject
+from common.training.jobs import Job, is_done
+
+SCENARIO, CANDIDATES, STEP = 3, 10, 200  # the paper's
+SIDE, STRIDE = 16, 8  # of the patches
+
+
+def patches() -> torch.Tensor:
+    """Of the two photographs that come with scikit-learn: uint8 [n, 3, SIDE, SIDE]."""
+    found = []
+    for photograph in load_sample_images().images:
+        windows = np.lib.stride_tricks.sliding_window_view(photograph, (SIDE, SIDE), axis=(0, 1))
+        found.append(windows[::STRIDE, ::STRIDE].reshape(-1, 3, SIDE, SIDE))
+    return torch.from_numpy(np.concatenate(found).copy())
+
+
+def stand_in(experiment: Experiment) -> Experiment:
+    """Behind a diffusion model of photographs; it is trained if need be."""
+    path, config = experiment.folder.ddpm.with_name("photographs.pt"), experiment.ddpm_config
+    own = experiment.provenance("diffusion", ddpm=config.model_dump())
+    job = Job(path, own.model_copy(update={"dataset": "photographs", "partition": "patches"}))
+    if not is_done(job):
+        images = patches().to(experiment.device)
+        training.train(job, images, config, seed=experiment.seed, compute=experiment.compute["diffusion"])
+    storage.write_text(path.with_suffix(".txt"), flags.write(config, image_size=SIDE))
+    return replace(experiment, diffusion=path)
+
+
+def behind_other(bench: Bench) -> Bench:
+    if bench.other is not None:
+        return Bench(replace(bench.experiment, diffusion=bench.other))
+    if bench.name in PAPER_DATASETS:
+        raise UserError(
+            f"figure13 of {bench.name} needs a diffusion model of other data: --other-diffusion PATH, such as that of "
+            "ImageNet, 256x256_diffusion_uncond.pt, with its flags beside it (docs/evaluation.md, another diffusion model)"
+        )
+    return Bench(stand_in(bench.experiment))
+
+
+def make(benches: Sequence[Bench], paper: Paper) -> Made:
+    others = [behind_other(bench) for bench in benches]
+    rows, falls = [], []
+    for defense in DEFENSES:
+        found = []
+        for bench in others:
+            fence = bench.fence(scenario=SCENARIO, num_candidates=CANDIDATES, step=STEP)
+            found.append(bench.judged(Subject(defense=defense), AS_PUBLISHED, [fence])[0])
+        alone, fenced = (best([getattr(each, side) for each in found]) for side in ("without", "fenced"))
+        falls.append([100 * (1 - after / before) for before, after in zip(alone, fenced, strict=True)])
+        rows.append([defense, both(alone), both(fenced)])
+    auc, accuracy = (mean([fall[place] for fall in falls]) for place in (0, 1))
+    given = all(bench.other is not None for bench in benches)
+    trained = "a model given by --other-diffusion" if given else "patches of two photographs, 16x16 in colour"
+    return Made(
+        paper=f"AUC falls by {paper.figure13.auc:.1f} %, accuracy by {paper.figure13.accuracy:.1f} %",
+        ours=f"by {auc:.1f} % and {accuracy:.1f} %",
+        says=f"behind a diffusion model of other data the best attack's AUC falls by {auc:.1f} % on the mean over the "
+        "defences",
+        tables=[Table("AUC / accuracy of the best attack, per cent.", ["defence", "alone", "with Diffence"], rows)],
+        notes=[f"The diffusion model: {trained}; the paper's: ImageNet, 256x256.", "Scenario 3, N = 10, T = 200."],
+    )
+
+
+ITEM = Item("Figure 13: a diffusion model of other data", DEFENSES, make)
