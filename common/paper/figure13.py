@@ -54,7 +54,7 @@ def behind_other(bench: Bench) -> Bench:
     if bench.name in PAPER_DATASETS:
         raise UserError(
             f"figure13 of {bench.name} needs a diffusion model of other data: --other-diffusion PATH, such as that of "
-            "ImageNet, 256x256_diffusion_uncond.pt, with its flags beside it (docs/evaluation.md, another diffusion model)"
+            "ImageNet, 256x256_diffusion_uncond.pt (docs/evaluation.md, another diffusion model)"
         )
     return Bench(stand_in(bench.experiment))
 

@@ -104,7 +104,7 @@ def test_patches_are_windows_of_the_photographs():
 
 
 def test_the_papers_datasets_need_a_diffusion_model_of_other_data():
-    with pytest.raises(UserError, match="figure13 of svhn needs .* --other-diffusion"):
+    with pytest.raises(UserError, match=r"figure13 of svhn needs .* --other-diffusion"):
         figure13.behind_other(Other("svhn"))
 
 
