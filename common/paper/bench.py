@@ -69,7 +69,7 @@ class Bench:
 
     def models(self, subject: Subject) -> Models:
         evaluate.require_inputs(self.experiment, subject)
-        return evaluate.load_models(self.experiment, self._settings(subject, HELD, 1))
+        return evaluate.load_models(self.experiment, self._settings(subject, 1))
 
     def judged(self, subject: Subject, protocol: Protocol, fences: Sequence[Fence]) -> list[Judged]:
         """A verdict behind each fence; read where it is kept, and made and kept where it is not."""
@@ -98,13 +98,14 @@ class Bench:
     def population(
         self, subject: Subject, fence: Fence, *, models: Models | None = None, most: int = 0
     ) -> FencedPopulation:
-        settings = self._settings(subject, HELD, max(most, fence.measures.num_candidates))
+        settings = self._settings(subject, max(most, fence.measures.num_candidates))
         return evaluate.fenced_population(self.experiment, settings, models or self.models(subject), fence=fence)
 
-    def _settings(self, subject: Subject, protocol: Protocol, most: int) -> Settings:
+    def _settings(self, subject: Subject, most: int) -> Settings:
+        """``most``: candidates that banks have room for."""
         own = self.experiment.fence_config
         fence = own.model_copy(update={"num_candidates": max(most, own.num_candidates)})
-        return Settings(subject, fence, self.experiment.evaluation_config, [protocol])
+        return Settings(subject, fence, self.experiment.evaluation_config)
 
     def _judge(self, drawn: Drawn, without: Verdict | None) -> tuple[Judged, Verdict]:
         pair = judge(drawn, self.experiment.evaluation_config, seed=self.experiment.seed, without=without)
