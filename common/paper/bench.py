@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from common import __version__
 from common.diffence.measures import Fence
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Verdict, judge
@@ -129,6 +130,7 @@ class Bench:
     def _computed(self) -> dict[str, Any]:
         compute = self.experiment.compute["diffusion"]
         return {
+            "version": __version__,
             "seed": self.experiment.seed,
             "partition": self.experiment.partition.key,
             "classifier": self.experiment.classifier_config.model_dump(),
