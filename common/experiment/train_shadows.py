@@ -80,10 +80,10 @@ def _make_one(store: Store, number: int, *, keep_models: bool) -> None:
     member = np.isin(store.pool.indices, experiment.partition.members)
     right = accuracy(defended.classifier, test)
     answers = ShadowAnswers(number, member, found["own"], found["near"], right, defended.privacy)
-    answers.save(store.path(number), store=store.key)
-    if not keep_models:
+    if not keep_models:  # before the answers are there, or a model whose run is killed in between would stay for ever
         for each in made:
             _remove(experiment.folder.classifier(each))
+    answers.save(store.path(number), store=store.key)
 
 
 def _trained(experiment: ShadowExperiment, subject: Subject, *, diffusion: Path | None) -> list[Subject]:

@@ -97,9 +97,9 @@ HEADLINE_HEADER = [
     "held out here, % [95 %]",
 ]
 READING = """\
-By how many per cent Diffence lowers the value of the best attack, averaged over CIFAR-10, CIFAR-100 and SVHN: relative
-reductions, 1 - with / without, as the paper's are (its table III). The intervals are of our numbers, for the samples
-that the attacks are judged on; the paper gives none."""
+By how many per cent Diffence lowers the value of the best attack, averaged over CIFAR-10, CIFAR-100 and SVHN:
+relative reductions, 1 - with / without, as the paper's are (its table III). The intervals are of our numbers, for the
+samples that the attacks are judged on; the paper gives none."""
 
 
 def headline_rows(everything: dict[str, Reports], paper: Paper) -> list[list[str]]:
