@@ -44,6 +44,9 @@ shadows: $(environment)
 		(cd digits && "$(PYTHON)" train_shadows.py --defense $$defense --count $$count --canaries 32 --nproc 2) || exit 1; \
 		bash digits/evaluate_MIAs/evaluate_mia.sh --defense $$defense --shadows 32 || exit 1; \
 	done
+	own="--set evaluation.shadows.diffusion=own"; \
+		(cd digits && "$(PYTHON)" train_shadows.py --defense undefended --count 16 --canaries 32 --nproc 2 $$own) && \
+		bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended --shadows 32 $$own
 	"$(PYTHON)" -m common.summary --dataset digits --shadows --into docs/results.md
 
 bench: $(environment)
