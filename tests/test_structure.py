@@ -33,7 +33,7 @@ MAY_IMPORT = {
     },
     "paper": {
         *("runtime", "statistics", "training", "diffusion", "diffence", "defenses", "attacks", "evaluation", "reports"),
-        *("formats", "experiment"),
+        "experiment",
     },
     # attacks, defenses and models for the names in --help; reports and training for the summary, which needs no dataset
     "cli": {"runtime", "attacks", "defenses", "models", "evaluation", "experiment", "reports", "training", "paper"},

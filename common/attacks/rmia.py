@@ -22,7 +22,7 @@ Kind = Literal["online", "offline"]
 
 class RmiaConfig(Strict):
     gamma: PositiveFloat  # by how much a ratio must exceed another
-    a: Fraction  # of the offline form
+    a: Fraction  # of the offline form, p = ((1 + a) mean + (1 - a)) / 2
 
 
 class Known(NamedTuple):

@@ -51,15 +51,21 @@ def require_possible(experiment: Experiment) -> None:
     require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 
-def make(experiment: Experiment, to_do: Job) -> None:
-    """The checkpoint, where it is not there, and its flags file beside it."""
+def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None) -> None:
+    """The checkpoint, where it is not there, and its flags file beside it.
+
+    images:  uint8 [n, C, H, H] to learn from; by default those that configs/ddpm.yaml says
+    """
     settings, done = experiment.ddpm_config, is_done(to_do)
     distributed.barrier()  # until every process has seen what is there
     if not done:
-        images = experiment.training_part(_trained_on(experiment)).images
-        training.train(to_do, images, settings, seed=experiment.seed, compute=experiment.compute["diffusion"])
+        learnt = experiment.training_part(_trained_on(experiment)).images if images is None else images
+        training.train(
+            to_do, learnt.to(experiment.device), settings, seed=experiment.seed, compute=experiment.compute["diffusion"]
+        )
     if distributed.is_first():
-        said = flags.write(settings, image_size=experiment.spec.image_size)
+        size = experiment.spec.image_size if images is None else images.shape[-1]
+        said = flags.write(settings, image_size=size)
         storage.write_text(to_do.path.with_suffix(".txt"), said)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from common.diffusion import training
-from common.paper.bench import Bench
+from common.paper.bench import Bench, mean
 from common.paper.interface import Item, Made
 from common.reports import pictures
 from common.reports.paper import Paper
@@ -31,7 +31,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
             title = f"{bench.name}: {name} at T = {experiment.fence_config.step}"
             figures[f"{bench.name}-{name}"] = pictures.image_grid(rows, title=title)
             errors.append(float(torch.sqrt(((rows["denoised"] - rows["x"]) ** 2).mean())))
-    error = sum(errors) / len(errors)
+    error = mean(errors)
     return Made(
         paper="pictures alone",
         ours=f"root mean square difference {error:.2f}",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from common.experiment.experiment import Experiment
-from common.paper.bench import AS_PUBLISHED, Bench
+from common.paper.bench import AS_PUBLISHED, Bench, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES, best, both
 from common.reports import charts
@@ -67,8 +67,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
 
 
 def _fall(alone: Sequence[Sequence[float]], fenced: Sequence[Sequence[float]], place: int) -> float:
-    each = [100 * (1 - after[place] / before[place]) for before, after in zip(alone, fenced, strict=True)]
-    return sum(each) / len(each)
+    return mean([100 * (1 - after[place] / before[place]) for before, after in zip(alone, fenced, strict=True)])
 
 
 ITEM = Item("Figure 12: other classifiers", ("undefended",), make, trained)

@@ -11,17 +11,15 @@ import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
 
-from common.diffusion import training
+from common.experiment import train_ddpm
 from common.experiment.experiment import Experiment
-from common.formats import flags
 from common.paper.bench import AS_PUBLISHED, Bench, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES, best, both
 from common.reports.paper import PAPER_DATASETS, Paper
-from common.runtime import storage
 from common.runtime.errors import UserError
 from common.runtime.subject import Subject
-from common.training.jobs import Job, is_done
+from common.training.jobs import Job
 
 SCENARIO, CANDIDATES, STEP = 3, 10, 200  # the paper's
 SIDE, STRIDE = 16, 8  # of the patches
@@ -38,14 +36,10 @@ def patches() -> torch.Tensor:
 
 def stand_in(experiment: Experiment) -> Experiment:
     """Behind a diffusion model of photographs; it is trained if need be."""
-    path, config = experiment.folder.ddpm.with_name("photographs.pt"), experiment.ddpm_config
-    own = experiment.provenance("diffusion", ddpm=config.model_dump())
-    job = Job(path, own.model_copy(update={"dataset": "photographs", "partition": "patches"}))
-    if not is_done(job):
-        images = patches().to(experiment.device)
-        training.train(job, images, config, seed=experiment.seed, compute=experiment.compute["diffusion"])
-    storage.write_text(path.with_suffix(".txt"), flags.write(config, image_size=SIDE))
-    return replace(experiment, diffusion=path)
+    own = train_ddpm.job(experiment, experiment.folder.ddpm.with_name("photographs.pt"))
+    of_patches = own.made_from.model_copy(update={"dataset": "photographs", "partition": "patches"})
+    train_ddpm.make(experiment, Job(own.path, of_patches), patches())
+    return replace(experiment, diffusion=own.path)
 
 
 def behind_other(bench: Bench) -> Bench:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from common.paper.bench import AS_PUBLISHED, Bench
+from common.paper.bench import AS_PUBLISHED, Bench, mean
 from common.paper.interface import Item, Made
 from common.paper.table3 import DEFENSES, best, scenarios
 from common.reports import charts
@@ -32,8 +32,8 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     fallen = [100 * (1 - fenced[name][0] / alone[name][0]) for name in DEFENSES]
     reported = [100 * (1 - row.scenarios[0][0] / row.without[0]) for row in paper.table3.values()]
     return Made(
-        paper=f"AUC {-sum(reported) / len(reported):+.1f} % on the mean",
-        ours=f"AUC {-sum(fallen) / len(fallen):+.1f} % on the mean",
+        paper=f"AUC {-mean(reported):+.1f} % on the mean",
+        ours=f"AUC {-mean(fallen):+.1f} % on the mean",
         says=f"Diffence lowers the best attack's AUC on {len(lower)} of {len(DEFENSES)} classifiers",
         figures=figures,
         notes=["The paper's bars are by dataset; its averages of table III stand here as marks."],

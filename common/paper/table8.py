@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from common.paper.bench import Bench
+from common.paper.bench import Bench, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES
 from common.reports.paper import Paper
@@ -21,7 +21,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         rows = []
         for name, took in seconds.items():
             reported = paper.table8.get(name, {})
-            theirs = _mean(reported) / _mean(paper.table8["undefended"]) if reported else None
+            theirs = mean([*reported.values()]) / mean([*paper.table8["undefended"].values()]) if reported else None
             ratio = took / plain if took is not None and plain else None
             hours = " / ".join(f"{value:.1f}" for value in reported.values()) or NOTHING
             rows.append([name, hours, _times(theirs), _seconds(took), _times(ratio)])
@@ -33,8 +33,8 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         rows.append(["diffusion model", NOTHING, NOTHING, _seconds(diffusion), NOTHING])
         header = ["defence", "paper, hours on three datasets", "of undefended", "here, seconds", "of undefended"]
         tables.append(Table(f"{bench.name}: time of training on {bench.experiment.device}.", header, rows))
-    times = _mean(paper.table8["selena"]) / _mean(paper.table8["undefended"])
-    ours = f"{_mean(dict(enumerate(ratios))):.1f} times" if ratios else NOTHING
+    times = mean([*paper.table8["selena"].values()]) / mean([*paper.table8["undefended"].values()])
+    ours = f"{mean(ratios):.1f} times" if ratios else NOTHING
     return Made(
         paper=f"SELENA {times:.1f} times undefended",
         ours=f"SELENA {ours} undefended",
@@ -42,10 +42,6 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         tables=tables,
         notes=["Seconds are those that each training wrote down, on whatever machine that was."],
     )
-
-
-def _mean(values: dict[str, float] | dict[int, float]) -> float:
-    return sum(values.values()) / len(values)
 
 
 def _times(value: float | None) -> str:
