@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from common.diffence.candidates import NOTHING, blank, complete
-from common.diffence.door import Answers, check_modes, check_numbers, images_in, logits_of, type_of
+from common.diffence.door import check_modes, check_numbers, images_in, logits_of, type_of
 from common.diffence.noise import candidate_noise, ranks
 from common.diffence.rule import EVERYWHERE, Candidates, Interval, Rule, answer, check_rule
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import fence_steps
 from common.runtime import rng
 from common.runtime.device import PassSize, move, pass_size, query_size
-from common.runtime.modes import Noise, Noising, Work
+from common.runtime.modes import Answers, Noise, Noising, Work
 
 TOGETHER = 16  # passes that are classified by one call, where the classifier can do that
 

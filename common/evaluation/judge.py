@@ -1,7 +1,7 @@
 """A verdict: the attacks run on a protocol's samples, without the fence and with it, on the same resamples."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -131,37 +131,61 @@ def _reduction(without: float, fenced: float, all_without: np.ndarray, all_fence
     return Reduction(relative=1 - fenced / without, standard_error=spread)
 
 
+@dataclass(frozen=True)
+class Resamples:
+    """Of the samples that attacks are judged on.
+
+    test:    the test role
+    merged:  fitting and test role together, which attacks that fit no more than a threshold are judged on where the
+             protocol says so; else the test role
+    """
+
+    test: Bootstrap
+    merged: Bootstrap
+
+    @classmethod
+    def draw(
+        cls, protocol: Protocol, *, fitting: np.ndarray, test: np.ndarray, config: EvaluationConfig, seed: int
+    ) -> "Resamples":
+        """fitting, test: bool [n], who is a member in each role"""
+        of_test = Bootstrap.draw(test, resamples=config.bootstrap, seed=seed)
+        if not protocol.merged_sets:
+            return cls(of_test, of_test)
+        of_fitting = Bootstrap.draw(fitting, resamples=config.bootstrap, seed=seed, name=("fitting",))
+        return cls(of_test, of_fitting.joined(of_test))
+
+    def of(self, attack: Attack) -> Bootstrap:
+        return self.test if attack.learns else self.merged
+
+
 def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int, without: Verdict | None = None) -> Pair:
     """Run the attacks against the raw answers and against those of the fence.
 
     without:  the verdict on the raw answers, where it is known
     """
-    protocol = drawn.protocol
-    test = Bootstrap.draw(drawn.roles[protocol.test].member, resamples=config.bootstrap, seed=seed)
-    merged = test
-    if protocol.merged_sets:
-        fitting = drawn.roles[protocol.fitting].member
-        merged = Bootstrap.draw(fitting, resamples=config.bootstrap, seed=seed, name=("fitting",)).joined(test)
-
-    def bootstrap_of(attack: Attack) -> Bootstrap:
-        return test if attack.learns else merged
-
-    if without is None:
-        without = _judge(drawn, None, config, bootstrap_of, seed=seed)
-    fenced = _judge(drawn, drawn.rule, config, bootstrap_of, seed=seed)
-    return Pair(protocol, without, fenced, test)
-
-
-def _judge(
-    drawn: Drawn,
-    rule: Rule | None,
-    config: EvaluationConfig,
-    bootstrap_of: Callable[[Attack], Bootstrap],
-    *,
-    seed: int,
-) -> Verdict:
     protocol, roles = drawn.protocol, drawn.roles
-    test, fit_on = (roles[role].answered(rule) for role in (protocol.test, protocol.fitting))
+    fitting, test = (roles[role].member for role in (protocol.fitting, protocol.test))
+    resamples = Resamples.draw(protocol, fitting=fitting, test=test, config=config, seed=seed)
+
+    def against(rule: Rule | None) -> Verdict:
+        answered = {role: roles[role].answered(rule) for role in dict.fromkeys(_judged_roles(protocol))}
+        found = judge_answers(protocol, answered, resamples, config, seed=seed)
+        if rule is None:
+            return found
+        return replace(found, rule=rule, reconstructions_per_query=roles[protocol.test].reconstructions_per_query(rule))
+
+    return Pair(protocol, without or against(None), against(drawn.rule), resamples.test)
+
+
+def _judged_roles(protocol: Protocol) -> tuple[str, ...]:
+    return (protocol.fitting, protocol.test, protocol.accuracy_on)
+
+
+def judge_answers(
+    protocol: Protocol, answered: Mapping[str, Answered], resamples: Resamples, config: EvaluationConfig, *, seed: int
+) -> Verdict:
+    """Run the attacks against answers, of whatever gave them: those of each role that the protocol judges by."""
+    fit_on, test, accuracy_on = (answered[role] for role in _judged_roles(protocol))
     fitting = Fitting(
         config,
         seed,
@@ -177,17 +201,17 @@ def _judge(
         scored, asked = result.scored[attack.name], attack.needs.asked(test.observations)
         said = ~np.isnan(scored.scores)
         if said.all():
-            return Judged(protocol, scored, bootstrap_of(attack), asked)
+            return Judged(protocol, scored, resamples.of(attack), asked)
         some = Scored(scored.scores[said], scored.member[said])
         of_some = Bootstrap.draw(some.member, resamples=config.bootstrap, seed=seed, name=(attack.name,))
         return Judged(protocol, some, of_some, asked)
 
     return Verdict(
-        rule=rule,
+        rule=None,
         test=test,
         attacks={attack.name: judged(attack) for attack in ran},
-        accuracy=roles[protocol.accuracy_on].answered(rule).accuracy,
-        reconstructions_per_query=(0.0 if rule is None else roles[protocol.test].reconstructions_per_query(rule)),
+        accuracy=accuracy_on.accuracy,
+        reconstructions_per_query=0.0,
         not_run=protocol.left_out | result.not_run,
         choice=choice.best(ran, fit_on.observations, fitting) if protocol.chooses else None,
     )

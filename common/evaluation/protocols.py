@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.attacks import ATTACKS
+from common.attacks import ATTACKS, SHADOW_ATTACKS
 from common.attacks.interface import Attack, Needs
 from common.attacks.lira import LiraConfig
 from common.attacks.nn import NNAttackConfig
@@ -99,7 +99,8 @@ class Protocol:
     @property
     def attacks(self) -> list[Attack]:
         if not self.published_attacks:
-            return [attack for name, attack in ATTACKS.items() if self._is_chosen(name)]
+            chosen = [attack for name, attack in ATTACKS.items() if self._is_chosen(name)]
+            return chosen + [attack for name, attack in SHADOW_ATTACKS.items() if name in (self.chosen or ())]
         beside = ("correctness",) if self.with_correctness else ()
         return [attack for name, attack in ATTACKS.items() if attack.published or name in beside]
 

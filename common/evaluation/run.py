@@ -19,6 +19,7 @@ from common.evaluation.record import Accuracy, Counts, PermutationRecord, Privac
 from common.runtime import distributed
 from common.runtime.modes import FenceName
 from common.runtime.subject import Subject
+from common.statistics.bootstrap import Bootstrap
 
 
 @dataclass(frozen=True)
@@ -130,23 +131,31 @@ def _service(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def alone(verdict: Verdict, resamples: Bootstrap) -> UnderProtocol:
+    """What a report says of a verdict by itself; ``resamples`` are of the test role."""
+    return UnderProtocol(
+        attacks={name: judged.measured for name, judged in verdict.attacks.items()},
+        not_run=verdict.not_run,
+        best=verdict.best,
+        chosen=verdict.chosen,
+        utility=utility.of(verdict.test, resamples),
+        **_service(verdict),
+    )
+
+
 def under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
     """What a report says of the fenced classifier, or of the classifier alone, under one protocol."""
-    verdict = pair.fenced if fenced else pair.without
-    rows, best = {name: judged.measured for name, judged in verdict.attacks.items()}, verdict.best
-    chosen = verdict.chosen
-    if fenced:
-        rows = {name: row.model_copy(update={"difference": pair.auc_difference(name)}) for name, row in rows.items()}
-        best = best.model_copy(update={"difference": pair.best_difference()})
-        chosen = chosen and chosen.model_copy(update={"difference": pair.chosen_difference()})
-    return UnderProtocol(
-        attacks=rows,
-        not_run=verdict.not_run,
-        best=best,
-        chosen=chosen,
-        utility=utility.of(verdict.test, pair.bootstrap),
-        **_service(verdict),
-        reduction=pair.reduction if fenced else None,
+    if not fenced:
+        return alone(pair.without, pair.bootstrap)
+    found = alone(pair.fenced, pair.bootstrap)
+    differences = {name: {"difference": pair.auc_difference(name)} for name in found.attacks}
+    return found.model_copy(
+        update={
+            "attacks": {name: row.model_copy(update=differences[name]) for name, row in found.attacks.items()},
+            "best": found.best.model_copy(update={"difference": pair.best_difference()}),
+            "chosen": found.chosen and found.chosen.model_copy(update={"difference": pair.chosen_difference()}),
+            "reduction": pair.reduction,
+        }
     )
 
 

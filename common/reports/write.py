@@ -1,5 +1,8 @@
 """The result folders of an evaluation: report.json, report.txt and pictures, whole or not at all."""
 
+from pathlib import Path
+
+from common.evaluation.audit import Audit
 from common.evaluation.record import Report
 from common.evaluation.run import Evaluation
 from common.reports import pictures, text, verdict
@@ -32,6 +35,16 @@ def write(folder: DatasetFolder, evaluation: Evaluation, without: Report, fenced
     if copies is None:
         for target in targets:
             (target / "copies.png").unlink(missing_ok=True)  # of an evaluation before
+    return shown
+
+
+def write_audit(folder: Path, audit: Audit) -> str:
+    """Write the report of an audit, and return the table."""
+    report = audit.report.model_copy(update={"verdict": verdict.sentence(audit.report)})
+    shown = text.table_of_audit(report)
+    with storage.staged_folders(folder, last="report.json") as (stage,):
+        storage.write_json(stage / "report.json", report.model_dump(mode="json", by_alias=True))
+        storage.write_text(stage / "report.txt", shown)
     return shown
 
 

@@ -9,6 +9,7 @@ from common.runtime.subject import Subject
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAPER_RESULTS = Path("common") / "paper_results.yaml"  # below the repository
+AUDIT = Path("common") / "audit.yaml"  # below the repository
 PAPER_ITEMS = Path("docs") / "paper"  # below the repository
 FENCED = "_w_diffence"  # ends the name of a result folder with Diffence
 
