@@ -62,11 +62,8 @@ def _joined(lines: Sequence[str]) -> str:
 
 def _sections(*parts: UnderProtocol) -> list[str]:
     """parts: without Diffence and, where there is a fence, with it"""
-    lines = []
-    for section in (_attack_rows, _few_mistakes, _service_rows, _best_lines):
-        rows = section(*parts)
-        lines += ["", *rows] if rows else []
-    return lines
+    blocks = [section(*parts) for section in (_attack_rows, _few_mistakes, _service_rows, _best_lines)]
+    return [line for block in blocks if block for line in ("", *block)]
 
 
 def _judged_by(report: Report, role: str) -> str:
@@ -152,8 +149,8 @@ def _best_lines(*parts: UnderProtocol) -> list[str]:
         f"(A maximum over {len(parts[0].attacks)} attacks on one test set is too great by chance: by about "
         f"{biases[0]}{f' without, {biases[1]} with' if len(biases) > 1 else ''}.)",
     ]
-    if all(part.chosen is not None for part in parts):
-        chosen = [part.chosen for part in parts if part.chosen is not None]
+    chosen = [part.chosen for part in parts if part.chosen is not None]
+    if len(chosen) == len(parts):
         shown = [f"{_auc(each)} ({each.attack})" for each in chosen]
         lines.append(f"Attack chosen on the fitting role: AUC {_compared(shown, chosen[-1].difference)}.")
     return lines
