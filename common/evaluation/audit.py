@@ -22,7 +22,7 @@ from common.runtime import rng
 from common.runtime.modes import Answers
 
 OF_A_FENCE = ("edges", "work")
-"""Attacks that look at how a fence answers."""
+"""Attacks that look at how a fence answers: there is none."""
 LEAST = 4  # members, and non-members: two to fit on and two to be judged by
 
 
@@ -36,8 +36,9 @@ class Audit:
 
 
 def protocol(chosen: Sequence[str] | None, *, shadows: bool) -> Protocol:
-    """The held-out one for some attacks, or for all that do not look at a fence."""
-    names = [*ATTACKS, *(SHADOW_ATTACKS if shadows else ())] if chosen is None else chosen
+    """The held-out one for some attacks, or for all that are fast and do not look at a fence."""
+    fast = (name for name, attack in ATTACKS.items() if attack.fast)
+    names = [*fast, *(SHADOW_ATTACKS if shadows else ())] if chosen is None else chosen
     return Protocol(
         HELD_OUT.name, chooses=HELD_OUT.chooses, chosen=tuple(name for name in names if name not in OF_A_FENCE)
     )
@@ -82,7 +83,7 @@ def audit(
     outputs:       what the classifier answers; the observations' logits are the logarithm of probabilities
     name:          of the classifier, as the report has it
     fitting:       bool [n], the samples that attacks are fitted on; None: a half, by the seed
-    attacks:       by name; None takes all
+    attacks:       by name; None takes those that need no search for the boundary
     notes:         what a reader must see beside the numbers
     inputs:        file -> sha256 of what was read
 
@@ -100,9 +101,7 @@ def audit(
         judged, fitting=member[judged.fitting], test=member[judged.test], config=config, seed=seed
     )
     found = judge_answers(judged, answered, resamples, config, seed=seed)
-    not_run = {} if attacks else dict.fromkeys(OF_A_FENCE, "looks at how a fence answers, and there is none")
     part = alone(found, resamples.test)
-    part = part.model_copy(update={"not_run": part.not_run | not_run})
     report = Report(
         dataset=name,
         defense="unknown",

@@ -50,7 +50,7 @@ def audit(
     shadow_answers:  float [S, n, K], of S shadow models to the same samples, of the same kind as answers
     in_shadow:       bool [S, n], which samples each shadow model was trained on
     name:            of the classifier, for the report
-    attacks:         by name; None takes all
+    attacks:         by name; None takes all that answers alone allow
     changes:         of values of common/audit.yaml: {"bootstrap": 200}
 
     Raises ValueError naming what does not fit.
@@ -66,7 +66,7 @@ def of_file(path: Path, config: EvaluationConfig, *, outputs: Answers | None, **
     file = saved.read(path)
     if outputs is not None and file.outputs not in (None, outputs):
         raise UserError(f"{path} has {file.outputs}, and --outputs says {outputs}")
-    given: dict[str, Any] = {"name": path.stem, "fitting": file.fitting, "inputs": {path.name: file.sha256}}
+    given: dict[str, Any] = {"fitting": file.fitting, "inputs": {path.name: file.sha256}}
     try:
         found = logits_of(file.answers, outputs or file.outputs)
         observations = _observed(found, file.labels, file.member, file.shadow_answers, file.in_shadow)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from common.attacks import SHADOW_ATTACKS
+from common.attacks import ATTACKS, SHADOW_ATTACKS
 from common.attacks.statistics import phi_of
 from common.audit import audit
 from common.evaluation.audit import split
@@ -74,10 +74,8 @@ def test_shadow_models_find_what_a_threshold_cannot():
 def test_all_attacks_ran_or_have_a_reason():
     logits, labels, member, *_ = answers(80)
     part = audit(logits, labels, member, changes=FAST).protocols["held_out"]
-    from common.attacks import ATTACKS
-
-    assert part.attacks.keys() | part.not_run.keys() == set(ATTACKS)
-    assert "there is none" in part.not_run["work"]
+    assert part.attacks.keys() | part.not_run.keys() == set(ATTACKS) - {"work", "edges"}  # which look at a fence
+    assert part.not_run["shifted_copies"].startswith("needs 4 queries")
 
 
 def test_parts_are_disjoint_drawn_by_the_seed_and_never_too_small():
