@@ -34,7 +34,7 @@ class DDPMTraining(Strict):
     ema_decay: Fraction
     grad_clip: PositiveFloat
     horizontal_flip: bool
-    sample_steps: Positive  # DDIM steps of the picture of samples
+    sample_steps: Positive = later(50)  # DDIM steps of the picture of samples; weights do not depend on it
     only_steps: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = later(None)  # first, last; or all
     cooldown: Fraction = later(0.0)  # last share of the training, in which the learning rate falls to 0
     trained_on: TrainedOn = later("members")  # the classifier's, as in the paper; reference: others of the training set

@@ -56,6 +56,9 @@ def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None)
 
     images:  uint8 [n, C, H, H] to learn from; by default those that configs/ddpm.yaml says
     """
+    if distributed.is_first():
+        to_do.take_back()
+    distributed.barrier()
     settings, done = experiment.ddpm_config, is_done(to_do)
     distributed.barrier()  # until every process has seen what is there
     if not done:

@@ -44,6 +44,9 @@ def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
 def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> None:
     defense, folder, part = DEFENSES[subject.defense], experiment.folder, experiment.partition
     job = _job(experiment, subject, settings)
+    if distributed.is_first():
+        job.take_back()
+    distributed.barrier()
     done = is_done(job)
     distributed.barrier()  # until every process has seen what is there
     if done:

@@ -74,6 +74,7 @@ def run_rounds(
     if not writes:
         return
     best = best or {"round": rounds, "score": None, "kept": kept()}
+    job.make_room()
     storage.write_text(job.log_path, _csv(history))
     storage.write_json(job.seconds_path, {"seconds": round(before + time.monotonic() - start, 1)})
     final = {**best["kept"], "epoch": best["round"], "best_acc": best["score"], "made_from": job.made_from.record()}
