@@ -180,7 +180,7 @@ def _judge(
             return Judged(protocol, scored, bootstrap_of(attack), asked)
         some = Scored(scored.scores[said], scored.member[said])
         of_some = Bootstrap.draw(some.member, resamples=config.bootstrap, seed=seed, name=(attack.name,))
-        return Judged(protocol, some, of_some, asked)
+        return Judged(protocol, some, of_some, asked, said)
 
     return Verdict(
         rule=rule,
