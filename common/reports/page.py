@@ -11,7 +11,7 @@ import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torchvision.io import encode_png
+from matplotlib.image import imsave
 
 from common.reports.tables import Table
 
@@ -111,8 +111,10 @@ def image(pixels: torch.Tensor) -> str:
         one = F.interpolate(one, scale_factor=-(-LEAST // size), mode="nearest")
     elif size > MOST:
         one = F.interpolate(one, scale_factor=MOST / size, mode="area")
-    data = encode_png((255 * one[0].clamp(0, 1)).round().to(torch.uint8))
-    return _address(data.numpy().tobytes(), "image/png")
+    coloured = (255 * one[0].clamp(0, 1)).round().to(torch.uint8).expand(3, -1, -1)
+    file = io.BytesIO()
+    imsave(file, coloured.permute(1, 2, 0).numpy(), format="png", metadata={"Software": None})
+    return _address(file.getvalue(), "image/png")
 
 
 def _address(data: bytes, kind: str) -> str:
