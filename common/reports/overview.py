@@ -45,7 +45,7 @@ def write(folder: DatasetFolder, *, defenses: Collection[str]) -> Path:
 def _page(folder: DatasetFolder, reports: Reports, defenses: Collection[str]) -> Page:
     rows = {subject: _sides(reports, subject) for subject in reading.subjects(reports, defenses=defenses)}
     sections: dict[str, list[Block]] = {
-        "All defences": [Grid(_table(rows), _links(folder, reports)), *_chart(rows)],
+        "All defences": [Grid(_table(rows, reports), _links(folder, reports)), *_chart(rows)],
         "Over several seeds": list(_over_seeds(folder, defenses)),
         "By shadow models": list(_by_shadows(folder, defenses)),
         "Provenance": [Grid(_provenance(reports))],
@@ -92,14 +92,14 @@ def _named(subject: Subject) -> str:
     return subject.defense if subject.is_default else str(subject)
 
 
-def _table(rows: Rows) -> Table:
+def _table(rows: Rows, reports: Reports) -> Table:
     names = _names(rows)
     header = ["defence", "accuracy on new images"]
     header += [f"{what}, {name}" for name in names for what in ("AUC", "attack")]
     found = []
     for subject, of in rows.items():
-        accuracy = next((part.accuracy.test for part in of.values() if part.accuracy is not None), None)
-        row = [_named(subject), NOTHING if accuracy is None else f"{accuracy:.3f}"]
+        accuracy = next(report.accuracy.test for key, report in reports.items() if key.subject == subject)
+        row = [_named(subject), f"{accuracy:.3f}"]
         for name in names:
             part = of.get(name)
             row += [NOTHING, NOTHING] if part is None else [cells.auc(part.best), part.best.attack or NOTHING]

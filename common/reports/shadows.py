@@ -49,7 +49,7 @@ def of(report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> Page:
     }
     sections["Proofs"] = [Points(_proofs(report))]
     sections["Most vulnerable images"] = _pictured(report, pictured) if report.vulnerable else []
-    made = [["seed", str(report.seed)], ["seconds", f"{report.seconds:g}"]]
+    made = [["seed", str(report.seed)]]
     made += [[f"version of {name}", version] for name, version in report.versions.items()]
     made += [[f"samples, {role}", str(count)] for role, count in report.samples.items()]
     sections["Provenance"] = [Grid(Table("What these numbers were made with.", ["what", "value"], made))]
