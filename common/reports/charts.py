@@ -21,13 +21,15 @@ def bars(
     label: str,
     floor: float = 0,
     ends: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    width: float = 5.2,
 ) -> Figure:
     """A group of bars for each name, and marks for what others report of the same.
 
     floor:  where bars begin
     ends:   of the values' intervals
+    width:  of the figure, in inches
     """
-    figure, axes = new_figure(5.2, 0.45 * len(names) + 1.6)
+    figure, axes = new_figure(width, 0.45 * len(names) + 1.6)
     height, places = 0.8 / len(values), np.arange(len(names))
     for number, (kind, lengths) in enumerate(values.items()):
         at = places + (number - (len(values) - 1) / 2) * height

@@ -8,6 +8,7 @@ from common.evaluation.record import Report, UnderProtocol
 from common.reports import cells, charts, over_seeds, page, reading, shadow_summary, sides
 from common.reports.cells import NOTHING
 from common.reports.page import Block, Grid, Page, Section
+from common.reports.pictures import WIDTH
 from common.reports.reading import Key, Reports
 from common.reports.tables import Table
 from common.runtime import ownership, storage
@@ -128,7 +129,8 @@ def _chart(rows: Rows) -> list[Block]:
         intervals = [None if each is None else each.auc_ci for each in best]
         ends[name] = [nothing if each is None else (each[0], each[1]) for each in intervals]
     label = "AUC of the strongest attack"
-    figure = charts.bars([_named(subject) for subject in rows], values, marks={}, label=label, floor=0.5, ends=ends)
+    names = [_named(subject) for subject in rows]
+    figure = charts.bars(names, values, marks={}, label=label, floor=0.5, ends=ends, width=WIDTH)
     said = "; ".join(
         f"{_named(subject)}: " + ", ".join(f"{part.best.auc:.3f} {name}" for name, part in of.items())
         for subject, of in rows.items()

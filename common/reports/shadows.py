@@ -49,6 +49,7 @@ def of(report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> Page:
     }
     sections["Proofs"] = [Points(_proofs(report))]
     sections["Most vulnerable images"] = _pictured(report, pictured) if report.vulnerable else []
+    sections["Not tested"] = [Points(NOT_TESTED)]
     made = [["seed", str(report.seed)]]
     made += [[f"version of {name}", version] for name, version in report.versions.items()]
     made += [[f"samples, {role}", str(count)] for role, count in report.samples.items()]
@@ -134,6 +135,11 @@ HEADER = (
     "canaries: AUC",
     "TPR at 0.1 % FPR",
     "epsilon",
+)
+NOT_TESTED = (
+    "Attackers who train more shadow models, or ask more often, than the tables say.",
+    "Attackers who know more than answers: weights, gradients, the diffusion model itself.",
+    "Images that no shadow model was asked about.",
 )
 VULNERABLE = (
     "Most vulnerable samples: found by half of the shadow models without a fence, measured by the other half. How far "

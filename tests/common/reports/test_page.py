@@ -38,9 +38,8 @@ def of_golden(*, fenced=True, **changes) -> Results:
     without, behind = (each.model_copy(update={"verdict": said}) for each in made().values())
     parts = sides.parts(without, behind if fenced else None)
     found = {name: side for name, side in sides.verdicts(evaluated()).items() if name in parts}
-    drawn = results.figures(found, parts, title="a title")
     count = len(found[sides.ALONE].test.observations)
-    return Results("a title", without, behind if fenced else None, found, parts, drawn, beside(count, **changes))
+    return results.of("a title", without, behind if fenced else None, found, beside(count, **changes))
 
 
 @pytest.fixture(scope="module")
