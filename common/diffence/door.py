@@ -1,14 +1,13 @@
 """What enters the fence: images, and a classifier's answers. Both are taken as they should be, or refused by name."""
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from common.runtime import tensors
 from common.runtime.errors import UserError
-
-Answers = Literal["logits", "probabilities"]
+from common.runtime.modes import Answers
 
 KEY_BYTES = 16  # at least, of a secret key
 MOST_CANDIDATES = 10_000

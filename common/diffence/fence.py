@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from common.diffence.candidates import NOTHING, blank, complete
-from common.diffence.door import Answers, check_modes, check_numbers, images_in, logits_of, type_of
+from common.diffence.door import check_modes, check_numbers, images_in, logits_of, type_of
 from common.diffence.noise import candidate_noise, ranks
 from common.diffence.rule import EVERYWHERE, Candidates, Interval, Rule, answer, check_rule
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import fence_steps
 from common.runtime import rng
 from common.runtime.device import PassSize, move, pass_size, query_size
-from common.runtime.modes import Noise, Noising, Work
+from common.runtime.modes import Answers, Noise, Noising, Work
 
 TOGETHER = 16  # passes that are classified by one call, where the classifier can do that
 
@@ -92,10 +92,10 @@ class Diffence(nn.Module):
 
     @torch.no_grad()
     def raw(self, x: torch.Tensor) -> torch.Tensor:
-        """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]."""
+        """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]; few cost little."""
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
-        return self._with_raw(x, None, self._size(x, pass_size)).logits[:, -1]
+        return self._with_raw(x, None, self._size(x, query_size)).logits[:, -1]
 
     def draw(
         self,

@@ -3,6 +3,8 @@
 The checkpoint is in the published format, so the authors' files fit in the same place (formats/ddpm_checkpoint.py).
 """
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -10,7 +12,6 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.fitting import fitted
@@ -22,6 +23,7 @@ from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.modes import Noising, TrainedOn
+from common.runtime.progress import Bar
 from common.training.jobs import Job
 from common.training.loop import run_rounds
 
@@ -35,7 +37,7 @@ class DDPMTraining(Strict):
     ema_decay: Fraction
     grad_clip: PositiveFloat
     horizontal_flip: bool
-    sample_steps: Positive  # DDIM steps of the picture of samples
+    sample_steps: Positive = later(50)  # DDIM steps of the picture of samples; weights do not depend on it
     only_steps: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = later(None)  # first, last; or all
     cooldown: Fraction = later(0.0)  # last share of the training, in which the learning rate falls to 0
     trained_on: TrainedOn = later("members")  # the classifier's, as in the paper; reference: others of the training set
@@ -74,8 +76,19 @@ class DDPMConfig(Strict):
         return self
 
 
-def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, compute: Compute | None = None) -> None:
-    """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch."""
+def train(
+    job: Job,
+    images: torch.Tensor,
+    config: DDPMConfig,
+    *,
+    seed: int,
+    compute: Compute | None = None,
+    show: Callable[[nn.Module], Sequence[Path]] | None = None,
+) -> None:
+    """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch.
+
+    show:  draws pictures of what the network, with averaged weights, can do so far; their paths
+    """
     compute, recipe = compute or Compute(images.device), config.training
     unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
     parallel = distributed.data_parallel(accelerate(unet, compile=compute.compile))
@@ -83,7 +96,7 @@ def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, comp
     optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
     alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
 
-    def train_round(index: int, bar: tqdm) -> dict[str, float]:
+    def train_round(index: int, bar: Bar) -> dict[str, float]:
         unet.train()
         total, first = 0.0, index * recipe.steps_per_round
         steps = range(first, first + recipe.steps_per_round)
@@ -106,6 +119,7 @@ def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, comp
         train_round=train_round,
         kept=lambda: {"net_model": unet.state_dict(), "ema_model": ema.module.state_dict()},
         together=True,
+        show=None if show is None else lambda: show(ema.module),
     )
 
 

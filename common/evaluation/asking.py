@@ -37,7 +37,10 @@ def ask(
     distances = None
     if needs.boundary and judges and rule.keeps_labels:  # a search behind another fence would take days
         member, bank = np.arange(len(images)) < len(role.members), fenced.bank
-        distances = boundary.search(bank.fence, images, member, config, device=bank.device, desc=f"{desc}, boundary")
+        fence = bank.fence
+        distances = boundary.search(
+            lambda x: fence.raw(x.to(bank.device)), images, member, config, key=fence.key, desc=f"{desc}, boundary"
+        )
     return Further(
         queries=tuple(kind for kind, asked in blocks for _ in range(asked.raw.shape[1])),
         asked=[asked for _, asked in blocks],

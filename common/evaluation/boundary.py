@@ -4,6 +4,7 @@ It starts from the nearest image of another label that the attacker has, and tak
 is made for the first samples of each kind only. ART is optional: `pip install -r requirements-boundary.txt`.
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from common.diffence import Diffence
 from common.runtime import progress, rng
 from common.runtime.config import Positive, Strict
 from common.runtime.images import to_float
@@ -26,14 +26,12 @@ def is_installed() -> bool:
     return find_spec("art") is not None
 
 
+Labelling = Callable[[torch.Tensor], torch.Tensor]
+"""Images [B, C, H, W] in [0, 1] -> logits [B, K], on the CPU both."""
+
+
 def search(
-    fence: Diffence,
-    images: torch.Tensor,
-    member: np.ndarray,
-    config: BoundaryConfig,
-    *,
-    device: torch.device,
-    desc: str,
+    labelling: Labelling, images: torch.Tensor, member: np.ndarray, config: BoundaryConfig, *, key: rng.Part, desc: str
 ) -> tuple[np.ndarray, int] | None:
     """L2 distance in [0, 1] of uint8 images [n, C, H, W] to the nearest one found with another label: float64 [n].
 
@@ -43,7 +41,7 @@ def search(
     if not is_installed():
         return None
     x = to_float(images)
-    labels = fence.raw(x.to(device)).argmax(dim=1)
+    labels = labelling(x).argmax(dim=1)
     first = np.concatenate([np.flatnonzero(kind)[: config.samples] for kind in (member, ~member)])
     distances, asked = np.full(len(images), np.nan), 0
     with progress.bar(total=len(first), unit="sample", desc=desc) as bar:
@@ -51,16 +49,14 @@ def search(
             others = x[labels != labels[place]]
             if len(others):
                 start = others[(others - x[place]).flatten(1).norm(dim=1).argmin()]
-                with rng.numpy_global_draws(fence.key, "boundary", rng.sample_key(x[place])):
-                    distances[place], queries = _distance(fence, x[place], start, config.steps, device=device)
+                with rng.numpy_global_draws(key, "boundary", rng.sample_key(x[place])):
+                    distances[place], queries = _distance(labelling, x[place], start, config.steps)
                 asked += queries
             bar.update()
     return distances, round(asked / len(first))
 
 
-def _distance(
-    fence: Diffence, x: torch.Tensor, start: torch.Tensor, steps: int, *, device: torch.device
-) -> tuple[float, int]:
+def _distance(labelling: Labelling, x: torch.Tensor, start: torch.Tensor, steps: int) -> tuple[float, int]:
     """Of an image [C, H, W], searched from one of another label, and how many labels were asked for."""
     from art.attacks.evasion import HopSkipJump
     from art.estimators.classification import BlackBoxClassifier
@@ -70,7 +66,7 @@ def _distance(
     def labels(images: np.ndarray) -> np.ndarray:
         nonlocal asked
         asked += len(images)
-        logits = fence.raw(torch.from_numpy(images.astype(np.float32)).to(device))
+        logits = labelling(torch.from_numpy(images.astype(np.float32)))
         return np.eye(logits.shape[1], dtype=np.float32)[logits.argmax(dim=1).numpy()]
 
     image = x[None].numpy()

@@ -1,7 +1,7 @@
 """A verdict: the attacks run on a protocol's samples, without the fence and with it, on the same resamples."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from common.evaluation.answers import Answered
 from common.evaluation.protocols import Drawn, EvaluationConfig, Protocol
 from common.evaluation.record import Best, Chosen, Difference, Reduction, Reductions
 from common.evaluation.rows import Judged
+from common.runtime import progress
 from common.statistics.bootstrap import Bootstrap, interval95
 
 
@@ -131,63 +132,100 @@ def _reduction(without: float, fenced: float, all_without: np.ndarray, all_fence
     return Reduction(relative=1 - fenced / without, standard_error=spread)
 
 
+@dataclass(frozen=True)
+class Resamples:
+    """Of the samples that attacks are judged on.
+
+    test:    the test role
+    merged:  fitting and test role together, which attacks that fit no more than a threshold are judged on where the
+             protocol says so; else the test role
+    """
+
+    test: Bootstrap
+    merged: Bootstrap
+
+    @classmethod
+    def draw(
+        cls, protocol: Protocol, *, fitting: np.ndarray, test: np.ndarray, config: EvaluationConfig, seed: int
+    ) -> "Resamples":
+        """fitting, test: bool [n], who is a member in each role"""
+        of_test = Bootstrap.draw(test, resamples=config.bootstrap, seed=seed)
+        if not protocol.merged_sets:
+            return cls(of_test, of_test)
+        of_fitting = Bootstrap.draw(fitting, resamples=config.bootstrap, seed=seed, name=("fitting",))
+        return cls(of_test, of_fitting.joined(of_test))
+
+    def of(self, attack: Attack) -> Bootstrap:
+        return self.test if attack.learns else self.merged
+
+
 def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int, without: Verdict | None = None) -> Pair:
     """Run the attacks against the raw answers and against those of the fence.
 
     without:  the verdict on the raw answers, where it is known
     """
-    protocol = drawn.protocol
-    test = Bootstrap.draw(drawn.roles[protocol.test].member, resamples=config.bootstrap, seed=seed)
-    merged = test
-    if protocol.merged_sets:
-        fitting = drawn.roles[protocol.fitting].member
-        merged = Bootstrap.draw(fitting, resamples=config.bootstrap, seed=seed, name=("fitting",)).joined(test)
-
-    def bootstrap_of(attack: Attack) -> Bootstrap:
-        return test if attack.learns else merged
-
-    if without is None:
-        without = _judge(drawn, None, config, bootstrap_of, seed=seed)
-    fenced = _judge(drawn, drawn.rule, config, bootstrap_of, seed=seed)
-    return Pair(protocol, without, fenced, test)
-
-
-def _judge(
-    drawn: Drawn,
-    rule: Rule | None,
-    config: EvaluationConfig,
-    bootstrap_of: Callable[[Attack], Bootstrap],
-    *,
-    seed: int,
-) -> Verdict:
     protocol, roles = drawn.protocol, drawn.roles
-    test, fit_on = (roles[role].answered(rule) for role in (protocol.test, protocol.fitting))
+    fitting, test = (roles[role].member for role in (protocol.fitting, protocol.test))
+    resamples = Resamples.draw(protocol, fitting=fitting, test=test, config=config, seed=seed)
+
+    def against(rule: Rule | None) -> Verdict:
+        answered = {role: roles[role].answered(rule) for role in dict.fromkeys(_judged_roles(protocol))}
+        found = judge_answers(protocol, answered, resamples, config, seed=seed)
+        if rule is None:
+            return found
+        return replace(found, rule=rule, reconstructions_per_query=roles[protocol.test].reconstructions_per_query(rule))
+
+    return Pair(protocol, without or against(None), against(drawn.rule), resamples.test)
+
+
+def _judged_roles(protocol: Protocol) -> tuple[str, ...]:
+    return (protocol.fitting, protocol.test, protocol.accuracy_on)
+
+
+def judge_answers(
+    protocol: Protocol, answered: Mapping[str, Answered], resamples: Resamples, config: EvaluationConfig, *, seed: int
+) -> Verdict:
+    """Run the attacks against answers, of whatever gave them: those of each role that the protocol judges by."""
+    fit_on, test, accuracy_on = (answered[role] for role in _judged_roles(protocol))
     fitting = Fitting(
         config,
         seed,
         hindsight_threshold=protocol.hindsight_threshold,
         choose_on=test.observations if protocol.epoch_by_test_auc else None,
     )
-    result = suite.run(
-        protocol.attacks, fit_on.observations, test.observations, fitting, merged_sets=protocol.merged_sets
-    )
-    ran = [attack for attack in protocol.attacks if attack.name in result.scored]
 
     def judged(attack: Attack) -> Judged:
         scored, asked = result.scored[attack.name], attack.needs.asked(test.observations)
         said = ~np.isnan(scored.scores)
         if said.all():
-            return Judged(protocol, scored, bootstrap_of(attack), asked)
+            return Judged(protocol, scored, resamples.of(attack), asked)
         some = Scored(scored.scores[said], scored.member[said])
         of_some = Bootstrap.draw(some.member, resamples=config.bootstrap, seed=seed, name=(attack.name,))
         return Judged(protocol, some, of_some, asked, said)
 
+    times = 2 + (choice.FOLDS if protocol.chooses else 0)  # each attack is run, resampled, and tried in each fold
+    with progress.outer(total=times * len(protocol.attacks), unit="attack", desc=f"attacks, {protocol.name}") as bar:
+        result = suite.run(
+            protocol.attacks,
+            fit_on.observations,
+            test.observations,
+            fitting,
+            merged_sets=protocol.merged_sets,
+            tick=bar.update,
+        )
+        ran, rows = [attack for attack in protocol.attacks if attack.name in result.scored], {}
+        bar.update((times - 1) * (len(protocol.attacks) - len(ran)))
+        for attack in ran:
+            rows[attack.name] = judged(attack)
+            _ = rows[attack.name].measured  # the resamples, which take their time, while the bar is there
+            bar.update()
+        chosen = choice.best(ran, fit_on.observations, fitting, tick=bar.update) if protocol.chooses else None
     return Verdict(
-        rule=rule,
+        rule=None,
         test=test,
-        attacks={attack.name: judged(attack) for attack in ran},
-        accuracy=roles[protocol.accuracy_on].answered(rule).accuracy,
-        reconstructions_per_query=(0.0 if rule is None else roles[protocol.test].reconstructions_per_query(rule)),
+        attacks=rows,
+        accuracy=accuracy_on.accuracy,
+        reconstructions_per_query=0.0,
         not_run=protocol.left_out | result.not_run,
-        choice=choice.best(ran, fit_on.observations, fitting) if protocol.chooses else None,
+        choice=chosen,
     )

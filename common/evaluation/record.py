@@ -5,10 +5,10 @@ report.json, schema 1. Keys may be added, never renamed; what was added later ha
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from common.runtime.config import NonNegative, NonNegativeFloat, Strict, later
-from common.runtime.modes import OriginalSettings
+from common.runtime.config import NonNegative, NonNegativeFloat, Record, later
+from common.runtime.modes import Answers, OriginalSettings
 from common.runtime.subject import Subject
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,12 +23,6 @@ def _rising(ends: list[float]) -> list[float]:
 
 Ends = Annotated[list[Finite], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(_rising)]
-
-
-class Record(Strict):
-    """A part of a report: a newer version may have added keys."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class Difference(Record):
@@ -206,6 +200,7 @@ class Report(Record):
     defense: str
     model: str = "resnet"
     original: OriginalSettings | None = later(None)  # the defence as in whose paper it was trained
+    outputs: Answers | None = later(None)  # of a classifier that was audited without its dataset, by its answers
     diffence: bool
     interval: Ends | None = None
     accuracy: Accuracy

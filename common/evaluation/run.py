@@ -14,11 +14,12 @@ from common.diffence.measures import DiffenceConfig
 from common.evaluation import utility
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Pair, Verdict, judge
-from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, EvaluationConfig, Protocol, draw
+from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, EvaluationConfig, Protocol, draw, queries
 from common.evaluation.record import Accuracy, Counts, PermutationRecord, Privacy, Report, UnderProtocol
-from common.runtime import distributed
+from common.runtime import distributed, progress
 from common.runtime.modes import FenceName
 from common.runtime.subject import Subject
+from common.statistics.bootstrap import Bootstrap
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,13 @@ def evaluate(fences: Mapping[FenceName, FencedPopulation], settings: Settings, *
     Of several processes the first judges; the others get None.
     """
     drawn: list[Drawn] = []
-    for protocol in settings.protocols:
-        fence, desc = settings.fence.of(protocol.fence), f"purify {settings.subject.defense}"
-        fenced = fences[protocol.fence]
-        drawn.append(draw(fenced, protocol, settings.evaluation, fence=fence, desc=desc, before=drawn))
+    desc, shown, config = f"purify {settings.subject.defense}", distributed.is_first(), settings.evaluation
+    total = sum(queries(fences[protocol.fence], protocol, config) for protocol in settings.protocols)
+    with progress.outer(total=total, unit="query", desc=desc, shown=shown) as bar:
+        for protocol in settings.protocols:
+            fenced, fence = fences[protocol.fence], settings.fence.of(protocol.fence)
+            inner = f"  {protocol.name}"
+            drawn.append(draw(fenced, protocol, config, fence=fence, desc=inner, before=drawn, tick=bar.update))
     if not distributed.is_first():
         return None
     pairs: dict[str, Pair] = {}
@@ -130,23 +134,31 @@ def _service(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def alone(verdict: Verdict, resamples: Bootstrap) -> UnderProtocol:
+    """What a report says of a verdict by itself; ``resamples`` are of the test role."""
+    return UnderProtocol(
+        attacks={name: judged.measured for name, judged in verdict.attacks.items()},
+        not_run=verdict.not_run,
+        best=verdict.best,
+        chosen=verdict.chosen,
+        utility=utility.of(verdict.test, resamples),
+        **_service(verdict),
+    )
+
+
 def under_protocol(pair: Pair, *, fenced: bool) -> UnderProtocol:
     """What a report says of the fenced classifier, or of the classifier alone, under one protocol."""
-    verdict = pair.fenced if fenced else pair.without
-    rows, best = {name: judged.measured for name, judged in verdict.attacks.items()}, verdict.best
-    chosen = verdict.chosen
-    if fenced:
-        rows = {name: row.model_copy(update={"difference": pair.auc_difference(name)}) for name, row in rows.items()}
-        best = best.model_copy(update={"difference": pair.best_difference()})
-        chosen = chosen and chosen.model_copy(update={"difference": pair.chosen_difference()})
-    return UnderProtocol(
-        attacks=rows,
-        not_run=verdict.not_run,
-        best=best,
-        chosen=chosen,
-        utility=utility.of(verdict.test, pair.bootstrap),
-        **_service(verdict),
-        reduction=pair.reduction if fenced else None,
+    if not fenced:
+        return alone(pair.without, pair.bootstrap)
+    found = alone(pair.fenced, pair.bootstrap)
+    differences = {name: {"difference": pair.auc_difference(name)} for name in found.attacks}
+    return found.model_copy(
+        update={
+            "attacks": {name: row.model_copy(update=differences[name]) for name, row in found.attacks.items()},
+            "best": found.best.model_copy(update={"difference": pair.best_difference()}),
+            "chosen": found.chosen and found.chosen.model_copy(update={"difference": pair.chosen_difference()}),
+            "reduction": pair.reduction,
+        }
     )
 
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.evaluation.record import Finite, Privacy, Record, Share, Shares
-from common.runtime.config import NonNegative, NonNegativeFloat
+from common.evaluation.record import Finite, Privacy, Share, Shares
+from common.runtime.config import NonNegative, NonNegativeFloat, Record
 from common.runtime.modes import ShadowDiffusion
 
 

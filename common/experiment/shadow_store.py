@@ -222,7 +222,7 @@ class Store:
         """Raise UserError where own diffusion models cannot be trained, or the target's was not trained as they are."""
         train_ddpm.require_possible(self.experiment)
         if self.canaries == 0:
-            made_from, wanted = self._of_target.made_from, self.experiment.ddpm_config.model_dump()
+            made_from, wanted = self._of_target.made_from, train_ddpm.job(self.experiment).made_from.ddpm or {}
             if made_from is None or made_from.ddpm != wanted:
                 changed = "not by this project" if made_from is None else difference(made_from.ddpm or {}, wanted)
                 raise UserError(

@@ -16,12 +16,13 @@ from common.diffence.measures import Fence
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Verdict, judge
 from common.evaluation.protocols import HELD_OUT, PUBLISHED, Drawn, Protocol, draw
-from common.evaluation.record import Record, UnderProtocol
+from common.evaluation.record import UnderProtocol
 from common.evaluation.run import Settings, under_protocol
 from common.experiment import evaluate
 from common.experiment.evaluate import Models
 from common.experiment.experiment import Experiment
 from common.runtime import config, progress, storage
+from common.runtime.config import Record
 from common.runtime.errors import UserError
 from common.runtime.modes import SCENARIOS
 from common.runtime.subject import Subject

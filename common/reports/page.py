@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jinja2
 import matplotlib
@@ -15,6 +15,7 @@ from matplotlib.image import imsave
 
 from common.reports.tables import Table
 
+NAMELESS: Any = {"Date": None, "Creator": None}  # equal content, equal bytes
 LEAST, MOST = 64, 96  # pixels of an embedded image's side: smaller ones are enlarged, greater ones shrunk
 
 
@@ -100,7 +101,7 @@ def drawn(figure: Figure, *, alt: str, caption: str) -> Picture:
     """A figure as SVG: the same figure gives the same bytes."""
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "report", "svg.fonttype": "path"}):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(file, format="svg", metadata=NAMELESS)
     figure.set_layout_engine("none")  # it is laid out: doing it anew for a PNG would take as long as the drawing
     return Picture(_address(file.getvalue(), "image/svg+xml"), alt, caption)
 

@@ -1,9 +1,9 @@
 """A report as the table that a user reads, from the records alone: reports read back from disk give the same text."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from common.evaluation.record import AttackRow, Estimate, Report, UnderProtocol, Utility
+from common.evaluation.record import AttackRow, Difference, Estimate, Report, UnderProtocol, Utility
 from common.reports import verdict
 from common.reports.cells import NOTHING
 from common.reports.cells import auc as _auc
@@ -18,6 +18,7 @@ TITLES = {
     "steady": "steady fence, held-out protocol",
     "published": "published protocol",
 }
+OF_A_FENCE = ("same label as raw", "answered by raw logits", "reconstructions per query")  # rows
 WARNING = (
     "What the paper's code computes, for comparison only: the interval is tuned on samples that are scored, and "
     "thresholds and the NN attack's epoch are picked on them too."
@@ -35,24 +36,41 @@ def table(without: Report, fenced: Report) -> str:
         elif name != main:
             lines += ["", f"{TITLES[name].capitalize()}: {_fence(name, fenced)}."]
             lines += _sections(without.protocols[name], part)
+    return _joined(lines)
+
+
+def table_of_audit(report: Report) -> str:
+    """The same of a classifier without a fence, by its answers alone."""
+    lines = [
+        *textwrap.wrap(verdict.sentence(report), WIDTH),
+        "",
+        f"{report.dataset}, audited by its answers ({report.outputs}): {_judged_by(report, 'final_test')}",
+        *report.notes,
+    ]
+    return _joined([*lines, *_sections(report.protocols[report.main])])
+
+
+def _joined(lines: Sequence[str]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _sections(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
-    lines = []
-    for section in (_attack_rows, _few_mistakes, _service_rows, _best_lines):
-        rows = section(without, fenced)
-        lines += ["", *rows] if rows else []
-    return lines
+def _sections(*parts: UnderProtocol) -> list[str]:
+    """parts: without Diffence and, where there is a fence, with it"""
+    blocks = [section(*parts) for section in (_attack_rows, _few_mistakes, _service_rows, _best_lines)]
+    return [line for block in blocks if block for line in ("", *block)]
+
+
+def _judged_by(report: Report, role: str) -> str:
+    counts = report.counts[role]
+    return f"{counts.members} members and {counts.non_members} non-members in the final test"
 
 
 def _heading(without: Report, fenced: Report) -> list[str]:
     main, fence = fenced.main, fenced.config["diffence"]
-    counts = fenced.counts["target" if main == "published" else "final_test"]
+    role = "target" if main == "published" else "final_test"
     noising = "" if fenced.noising == "ddpm" else f", {fenced.noising} noising"
     return [
-        f"{fenced.dataset}, {fenced.subject}, {TITLES[main]}: "
-        f"{counts.members} members and {counts.non_members} non-members in the final test",
+        f"{fenced.dataset}, {fenced.subject}, {TITLES[main]}: {_judged_by(fenced, role)}",
         f"Diffence: N = {fence['num_candidates']}, T = {fence['step']}{noising}, scenario {fence['scenario']}, "
         f"{_fence(main, fenced)}",
         *_privacy_lines(without),
@@ -73,30 +91,32 @@ def _fence(protocol: str, fenced: Report) -> str:
     return f"N = {measures['num_candidates']}, noise {noise}, {answers}, {measures['work']} work"
 
 
-def _attack_rows(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+def _attack_rows(*parts: UnderProtocol) -> list[str]:
+    compared = len(parts) > 1
+    titles = "".join(f"{title:<42}" for title in ("without Diffence", "with Diffence")) + f"{'difference':<24}"
     lines = [
-        f"{'':<36}{'without Diffence':<42}{'with Diffence':<42}{'difference':<24}",
+        *([f"{'':<36}{titles}"] if compared else []),
         f"{'attack':<28}{'queries':<8}"
-        + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * 2
-        + "AUC [95 %, paired]",
+        + f"{'AUC [95 %]':<23}{'bal.acc':>7}{'TPR@1%':>8}    " * len(parts)
+        + "AUC [95 %, paired]" * compared,
     ]
-    for name in dict.fromkeys([*without.attacks, *fenced.attacks]):
-        rows = without.attacks.get(name), fenced.attacks.get(name)
+    for name in dict.fromkeys(name for part in parts for name in part.attacks):
+        rows = [part.attacks.get(name) for part in parts]
         cells = "".join(f"{_cells(row):<38}    " for row in rows)
         asked = next((row.queries for row in rows if row and row.queries is not None), None)
-        difference = _shown(rows[1].difference if rows[1] else None)
+        difference = _shown(rows[-1].difference if rows[-1] else None) if compared else ""
         lines.append(f"{name:<28}{NOTHING if asked is None else asked:<8}{cells}{difference}")
-    return lines + _not_run_lines(without, fenced)
+    return lines + _not_run_lines(*parts)
 
 
-def _not_run_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+def _not_run_lines(*parts: UnderProtocol) -> list[str]:
     """Every attack that could not run, with the reason."""
-    reasons = without.not_run | fenced.not_run
+    reasons = {name: reason for part in parts for name, reason in part.not_run.items()}
     return [f"{name:<28}not run: {reason}" for name, reason in reasons.items()]
 
 
-def _service_rows(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
-    """What the fence costs its users."""
+def _service_rows(*parts: UnderProtocol) -> list[str]:
+    """What answers are worth to honest users, and what the fence costs them."""
     rows = {
         "accuracy, train / test": lambda part: f"{part.accuracy.train:.4f} / {part.accuracy.test:.4f}",
         "same label as raw": lambda part: f"{part.label_agreement:.4f}",
@@ -106,38 +126,40 @@ def _service_rows(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
         "Brier score": _useful(lambda utility: utility.brier_score),
         "reconstructions per query": lambda part: f"{part.reconstructions_per_query:.2f}",
     }
-    return [f"{title:<28}" + "".join(f"{cell(part):<42}" for part in (without, fenced)) for title, cell in rows.items()]
+    told = [title for title in rows if len(parts) > 1 or title not in OF_A_FENCE]
+    return [f"{title:<28}" + "".join(f"{rows[title](part):<42}" for part in parts) for title in told]
 
 
 def _useful(get: Callable[[Utility], Estimate]) -> Callable[[UnderProtocol], str]:
     return lambda part: _estimate(None if part.utility is None else get(part.utility))
 
 
-def _best_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
-    return [
-        f"Best attack: AUC {_auc(without.best)} ({without.best.attack}) without Diffence, "
-        f"{_auc(fenced.best)} ({fenced.best.attack}) with; "
-        f"difference {_shown(fenced.best.difference)}.",
-        f"(A maximum over {len(without.attacks)} attacks on one test set is too great by chance: by about "
-        f"{without.best.selection_bias:.3f} without, {fenced.best.selection_bias:.3f} with.)",
-        *_chosen_lines(without, fenced),
+def _best_lines(*parts: UnderProtocol) -> list[str]:
+    """The strongest attack, what choosing it in hindsight is worth, and what is got by choosing before."""
+    best = [f"{_auc(part.best)} ({part.best.attack})" for part in parts]
+    biases = [f"{part.best.selection_bias:.3f}" for part in parts]
+    lines = [
+        f"Best attack: AUC {_compared(best, parts[-1].best.difference)}.",
+        f"(A maximum over {len(parts[0].attacks)} attacks on one test set is too great by chance: by about "
+        f"{biases[0]}{f' without, {biases[1]} with' if len(biases) > 1 else ''}.)",
     ]
+    chosen = [part.chosen for part in parts if part.chosen is not None]
+    if len(chosen) == len(parts):
+        shown = [f"{_auc(each)} ({each.attack})" for each in chosen]
+        lines.append(f"Attack chosen on the fitting role: AUC {_compared(shown, chosen[-1].difference)}.")
+    return lines
 
 
-def _chosen_lines(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
-    """What an attacker gets who chooses before the final test."""
-    if without.chosen is None or fenced.chosen is None:
-        return []
-    return [
-        f"Attack chosen on the fitting role: AUC {_auc(without.chosen)} ({without.chosen.attack}) without Diffence, "
-        f"{_auc(fenced.chosen)} ({fenced.chosen.attack}) with; difference {_shown(fenced.chosen.difference)}."
-    ]
+def _compared(shown: Sequence[str], difference: Difference | None) -> str:
+    if len(shown) == 1:
+        return shown[0]
+    return f"{shown[0]} without Diffence, {shown[1]} with; difference {_shown(difference)}"
 
 
-def _few_mistakes(without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
+def _few_mistakes(*parts: UnderProtocol) -> list[str]:
     """TPR at low FPR with its counts, and how many of those named are members, of the strongest attacks."""
-    lines = [f"{'strongest attack':<28}" + "".join(f"{part.best.attack or NOTHING:<42}" for part in (without, fenced))]
-    rows = [part.attacks.get(part.best.attack or "") for part in (without, fenced)]
+    lines = [f"{'strongest attack':<28}" + "".join(f"{part.best.attack or NOTHING:<42}" for part in parts)]
+    rows = [part.attacks.get(part.best.attack or "") for part in parts]
     points = {fpr: [row.tpr_points.get(fpr) if row else None for row in rows] for fpr in ("0.01", "0.001")}
     for fpr, pair in points.items():
         if any(pair):

@@ -1,7 +1,9 @@
 """The verdict in one sentence, for people who read no table: what the strongest attacker gets."""
 
+from common.attacks import SHADOW_ATTACKS
 from common.evaluation.record import AttackRow, Report, UnderProtocol
 
+MANY = 3  # attacks that did not run: more are counted, not named
 PRIOR = "0.1"  # one image in ten was in the training set
 FENCES = {
     "held_out": "the paper's fence",
@@ -10,19 +12,27 @@ FENCES = {
 }
 
 
-def sentence(without: Report, fenced: Report) -> str:
+def sentence(without: Report, fenced: Report | None = None) -> str:
     """Of the strongest attack without a fence, and with each fence that was evaluated; the last one says the rest."""
     plain = without.protocols[without.main]
-    fences = {name: fenced.protocols[name] for name in (fenced.main, "steady") if name in fenced.protocols}
-    last = list(fences.values())[-1]
-    tried = len({*plain.attacks, *last.attacks})
-    cases = [f"in {_chances(plain)} without a fence"]
-    cases += [f"in {_chances(part)} with {FENCES[name]}" for name, part in fences.items()]
+    fences = {} if fenced is None else {name: fenced.protocols.get(name) for name in (fenced.main, "steady")}
+    parts = {name: part for name, part in fences.items() if part is not None}
+    last = list(parts.values())[-1] if parts else plain
+    cases = [f"in {_chances(plain)} without a fence", *(f"in {_chances(p)} with {FENCES[n]}" for n, p in parts.items())]
+    if fenced is None:
+        cases = [f"in {_chances(plain)}"]
+    who = without.dataset
+    if without.outputs is None:
+        who = f"this {without.dataset} classifier, {without.subject},"
     return (
-        f"Shown one training image and one other image, the strongest of {tried} attacks tried on this "
-        f"{fenced.dataset} classifier, {fenced.subject}, picks the training image {', '.join(cases[:-1])} and "
-        f"{cases[-1]}, where a coin gets 50{_precision(last)}; not tested: {_untested(last)}."
+        f"Shown one training image and one other image, the strongest of {len({*plain.attacks, *last.attacks})} "
+        f"attacks tried on {who} picks the training image {_listed(cases)}, where a coin gets 50"
+        f"{_precision(last, behind='' if fenced is None else ' behind it')}; not tested: {_untested(last)}."
     )
+
+
+def _listed(cases: list[str]) -> str:
+    return cases[0] if len(cases) == 1 else f"{', '.join(cases[:-1])} and {cases[-1]}"
 
 
 def _chances(part: UnderProtocol) -> str:
@@ -34,21 +44,24 @@ def _chances(part: UnderProtocol) -> str:
     return f"{_per_cent(best.auc)} of 100 cases (95 % sure: {_per_cent(ends[0])} to {_per_cent(ends[1])}{name})"
 
 
-def _precision(part: UnderProtocol) -> str:
+def _precision(part: UnderProtocol, *, behind: str) -> str:
     """How many of those that the strongest attack names behind the fence are members."""
     named = _strongest(part).ppv.get(PRIOR)
     if named is None:
         return ""
     low, high = (_per_cent(end) for end in named.interval)
     return (
-        f"; if one image in ten is a training image, {_per_cent(named.value)} of 100 that it names behind it are "
+        f"; if one image in ten is a training image, {_per_cent(named.value)} of 100 that it names{behind} are "
         f"({low} to {high})"
     )
 
 
 def _untested(part: UnderProtocol) -> str:
+    shadows = [] if any(name in SHADOW_ATTACKS for name in part.attacks) else ["attackers who train shadow models"]
     left = [f"{name} ({reason})" for name, reason in part.not_run.items()]
-    return "; ".join(["attackers who train shadow models, the most vulnerable images one by one", *left])
+    if len(left) > MANY:
+        left = [f"{len(left)} attacks that need more than was given, as listed below"]
+    return "; ".join([", ".join([*shadows, "the most vulnerable images one by one"]), *left])
 
 
 def _strongest(part: UnderProtocol) -> AttackRow:

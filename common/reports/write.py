@@ -1,5 +1,8 @@
 """The result folders of an evaluation: report.json, the page, text and pictures, whole or not at all."""
 
+from pathlib import Path
+
+from common.evaluation.audit import Audit
 from common.evaluation.record import Report
 from common.evaluation.run import Evaluation
 from common.reports import page, pictures, report_page, report_tables, results, scores, sides, tables, text, verdict
@@ -48,6 +51,20 @@ def write(
         for name in set(NOT_ALWAYS) - written:
             (target / name).unlink(missing_ok=True)  # of an evaluation before
     return files["report.txt"]
+
+
+def write_audit(folder: Path, audit: Audit) -> str:
+    """Write the report of an audit, the page and pictures, and return the table."""
+    report = audit.report.model_copy(update={"verdict": verdict.sentence(audit.report)})
+    shown = results.of(report.dataset, report, None, {sides.ALONE: audit.verdict})
+    table = text.table_of_audit(report)
+    with storage.staged_folders(folder, last="report.json") as (stage,):
+        storage.write_json(stage / "report.json", report.model_dump(mode="json", by_alias=True))
+        storage.write_text(stage / "report.txt", table)
+        storage.write_text(stage / "report.html", page.render(report_page.of(shown)))
+        for name, figure in shown.figures.items():
+            pictures.save(figure, stage / f"{name}.png")
+    return table
 
 
 def together(*reports: Report) -> list[Report]:

@@ -33,6 +33,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Record(Strict):
+    """A part of a report, which a newer version may have added keys to."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 Config = TypeVar("Config", bound=Strict)
 
 

@@ -18,6 +18,7 @@ TrainedOn = Literal["members", "reference", "both"]  # samples that the diffusio
 Answering = Literal["select", "average", "label"]  # one candidate answers, the mean of all, or the label alone
 ShadowDiffusion = Literal["shared", "own"]  # whose diffusion model fences a shadow model: the target's, or its own
 OriginalSettings = Literal["selena", "relaxloss", "hamp"]  # the defence whose own paper trains so (table IV)
+Answers = Literal["logits", "probabilities"]  # what a classifier gives
 TableStyle = Literal["text", "markdown", "latex"]
 Scenario = Literal["members_and_non_members", "members_only", "neither"]  # what the defender knows
 

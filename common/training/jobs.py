@@ -3,12 +3,22 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from common.runtime import checkpoints, config, distributed, storage
 from common.runtime.config import NonNegativeFloat, Strict
 from common.runtime.errors import UserError
 from common.runtime.modes import OriginalSettings, Precision
+from common.training import aside
+
+
+def _of_weights(ddpm: Any) -> Any:
+    """A diffusion model's configuration without what its weights do not depend on: that of its pictures."""
+    if not isinstance(ddpm, dict) or not isinstance(ddpm.get("training"), dict):
+        return ddpm
+    return {**ddpm, "training": {name: value for name, value in ddpm["training"].items() if name != "sample_steps"}}
 
 
 class Provenance(Strict):
@@ -26,7 +36,7 @@ class Provenance(Strict):
     partition: str  # the partition's key
     seed: int
     precision: Precision
-    ddpm: dict[str, Any] | None = None
+    ddpm: Annotated[dict[str, Any] | None, AfterValidator(_of_weights)] = None
     defense: str | None = None
     classifier: dict[str, dict[str, Any]] | None = None
     settings: dict[str, Any] | None = None
@@ -42,10 +52,14 @@ class Provenance(Strict):
 
 @dataclass(frozen=True)
 class Job:
-    """A checkpoint to make at ``path``, recognised later by a digest of its provenance."""
+    """A checkpoint to make at ``path``, recognised later by a digest of its provenance.
+
+    tensorboard:  its training leaves TensorBoard's events beside it too
+    """
 
     path: Path
     made_from: Provenance
+    tensorboard: bool = False
 
     @property
     def key(self) -> str:
@@ -56,12 +70,57 @@ class Job:
         return self.path.with_name(self.path.name + ".progress")
 
     @property
+    def growing_log_path(self) -> Path:
+        """The log of a training that is not done, for who wants to look."""
+        return self.path.with_name(self.path.name + ".progress.csv")
+
+    @property
     def log_path(self) -> Path:
         return log_path(self.path)
 
     @property
+    def events_path(self) -> Path:
+        """TensorBoard's folder of this training; `tensorboard --logdir DATASET` finds it."""
+        return self.path.with_name(self.path.name + ".events")
+
+    @property
     def seconds_path(self) -> Path:
         return seconds_path(self.path)
+
+    @property
+    def files(self) -> list[Path]:
+        """Log, seconds and checkpoint."""
+        return [self.log_path, self.seconds_path, self.path]
+
+    def make_room(self) -> None:
+        """Move another job's finished checkpoint that stands in the place aside."""
+        there = _key_at(self.path)
+        if there not in (None, self.key):
+            aside.put(self.files, key=there)
+            distributed.say(f"{self.path.name} that was there is kept in {aside.place(self.path, there).parent}")
+
+    def take_back(self) -> None:
+        """Put this job's checkpoint in its place again, where it was moved aside. Of several processes one may."""
+        if not state(self).done and aside.place(self.path, self.key).is_file():
+            self.make_room()
+            aside.take_back(self.files, key=self.key)
+
+    @property
+    def title(self) -> str:
+        """What is trained, as a progress bar names it: `selena, teacher 3 of 10`."""
+        made_from = self.made_from
+        if made_from.ddpm is not None:
+            return "diffusion model"
+        name = made_from.defense or self.path.name
+        if made_from.teacher is None:
+            return name
+        of_all = (made_from.settings or {}).get("teachers")
+        return f"{name}, teacher {made_from.teacher + 1}" + (f" of {of_all}" if of_all else "")
+
+    def clear(self) -> None:
+        """Remove what is only there while the job is not done."""
+        self.growing_log_path.unlink(missing_ok=True)
+        self.progress_path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -89,6 +148,7 @@ def state(job: Job) -> State:
     if not isinstance(found, dict):
         raise UserError(f"{job.path} was not trained here and will not be overwritten: move it away to train anew")
     wanted = checkpoints.plain(job.made_from.record())
+    found = _as_now(found)
     try:
         differences = "" if found == wanted else difference(found, wanted)
     except (TypeError, ValueError, RuntimeError):  # keys of several types, tensors
@@ -98,14 +158,30 @@ def state(job: Job) -> State:
         if bad:
             return State(False, f"trained anew: it carries no checksum, and {bad[0]} is not finite")
         return State(True, "there already and up to date" + ("" if read.checked else ", unchecked: it has no checksum"))
+    if aside.place(job.path, job.key).is_file():
+        return State(False, "put aside for the one of before, which comes back")
     return State(False, f"trained anew: {differences}")
+
+
+def _key_at(path: Path) -> str | None:
+    """Of a finished checkpoint of this project; None where there is none, or it is damaged."""
+    try:
+        found = checkpoints.read(path, expect={}).content.get("made_from")
+        return storage.digest(_as_now(found)) if isinstance(found, dict) else None
+    except (UserError, OSError, TypeError, ValueError):
+        return None
+
+
+def _as_now(made_from: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint of before says, as it is said now."""
+    return {**made_from, "ddpm": _of_weights(made_from["ddpm"])} if "ddpm" in made_from else made_from
 
 
 def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
     """Whether the job's checkpoint is there and made from the same things; says so, or why it is not."""
     now = state(job)
     if now.done:
-        job.progress_path.unlink(missing_ok=True)  # of a run killed between its last two steps
+        job.clear()  # of a run killed between its last two steps
     if job.path.is_file():
         say(f"{job.path} is {now.says}")
     return now.done

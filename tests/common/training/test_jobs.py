@@ -51,7 +51,7 @@ def test_a_checkpoint_from_elsewhere_is_refused_and_left_alone(tmp_path, content
 
 
 def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def stated(job):
@@ -70,8 +70,9 @@ def test_the_state_of_a_job_is_said_and_nothing_is_changed(tmp_path):
     assert stated(job) == (False, "begun, goes on where it stopped")
     scored_run(job, [0.5, 0.6])
     job.progress_path.write_bytes(b"left by a killed run")
+    job.growing_log_path.write_bytes(b"left by a killed run")
     assert stated(job) == (True, "there already and up to date")
-    assert is_done(job) and not job.progress_path.exists()
+    assert is_done(job) and not job.progress_path.exists() and not job.growing_log_path.exists()
     assert stated(job_at(tmp_path, **(MADE_FROM | {"seed": 1}))) == (False, "trained anew: seed: 0 -> 1")
 
 
@@ -128,3 +129,52 @@ def test_seconds_are_read_where_they_were_written_and_damage_is_named(tmp_path):
         path.write_text(damaged)
         with pytest.raises(UserError, match=r"x\.pth\.tar\.seconds\.json"):
             last_seconds(checkpoint)
+
+
+def test_a_finished_checkpoint_makes_room_and_comes_back_to_the_byte(tmp_path):
+    first, other = (job_at(tmp_path, **(MADE_FROM | {"seed": seed})) for seed in (0, 1))
+    scored_run(first, [0.5])
+    written = files(tmp_path)
+    scored_run(other, [0.25])
+    assert state(other).done and files(tmp_path / f"{first.path.name}.before" / first.key) == written
+    assert "comes back" in state(first).says
+    first.take_back()
+    assert state(first).done and written.items() <= files(tmp_path).items()
+    assert not (tmp_path / f"{first.path.name}.before" / first.key).exists()
+    assert state(Job(tmp_path / f"{first.path.name}.before" / other.key / first.path.name, other.made_from)).done
+    other.take_back()
+    assert state(other).done
+
+
+def test_a_damaged_checkpoint_is_trained_anew_and_not_kept(tmp_path):
+    job = job_at(tmp_path, **MADE_FROM)
+    scored_run(job, [0.5])
+    job.path.write_bytes(job.path.read_bytes()[:-10])
+    scored_run(job, [0.5])
+    assert state(job).done and not (tmp_path / f"{job.path.name}.before").exists()
+
+
+def test_the_pictures_of_a_diffusion_model_do_not_make_another_one_of_it(tmp_path):
+    recipes = [{"unet": {"ch": 8}, "training": {"total_steps": 10, "sample_steps": steps}} for steps in (50, 20)]
+    job, other = (job_at(tmp_path, **(MADE_FROM | {"ddpm": recipe})) for recipe in recipes)
+    assert job.key == other.key
+    scored_run(job, [0.5])
+    older = checkpoints.read(job.path, expect={}).content
+    checkpoints.save(
+        job.path, older | {"made_from": older["made_from"] | {"ddpm": recipes[0]}}
+    )  # as it was written before
+    assert state(other).done
+    changed = recipes[1] | {"training": {"total_steps": 20, "sample_steps": 20}}
+    assert not state(job_at(tmp_path, **(MADE_FROM | {"ddpm": changed}))).done
+
+
+@pytest.mark.parametrize(
+    ("made_from", "title"),
+    [
+        ({"ddpm": {"T": 1000}}, "diffusion model"),
+        ({"defense": "advreg"}, "advreg"),
+        ({"defense": "selena", "teacher": 2, "settings": {"teachers": 10}}, "selena, teacher 3 of 10"),
+    ],
+)
+def test_a_job_has_the_name_of_what_is_trained(tmp_path, made_from, title):
+    assert job_at(tmp_path, **made_from).title == title

@@ -1,0 +1,125 @@
+"""Audit a classifier by asking it about images, of which is known who was in its training set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.data import given_images
+from common.data.given_images import Size
+from common.evaluation import audit as audits
+from common.evaluation import queried
+from common.evaluation.audit import Audit
+from common.evaluation.protocols import EvaluationConfig
+from common.evaluation.queried import Classify
+from common.formats import given_model
+from common.runtime.device import resolve
+from common.runtime.errors import UserError
+from common.runtime.images import Labelled
+from common.runtime.modes import Answers
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the classifier wants subtracted from images in [0, 1], and what they are then divided by, by channel."""
+
+    mean: Sequence[float] = (0.0,)
+    std: Sequence[float] = (1.0,)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        mean, std = (torch.tensor(values, device=x.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        if {len(self.mean), len(self.std)} - {1, x.shape[1]}:
+            raise UserError(f"--normalize: {len(self.mean)} and {len(self.std)} values for {x.shape[1]} channels")
+        return (x - mean) / std
+
+
+def images(
+    members: Path, non_members: Path, *, classes: Path | None = None, size: Size | None = None
+) -> tuple[Labelled, Labelled]:
+    """What a classifier is asked about, uint8 [n, C, H, W]: trees of class folders, or .npz files.
+
+    classes:  a file with the names of the folders in the order of the classifier's answers; None: sorted by name
+    size:     that images are brought to
+    """
+    if members.is_file() and non_members.is_file():
+        found = [given_images.read_arrays(path) for path in (members, non_members)]
+        found = [Labelled(given_images.fit_all(each.images, size), each.labels) for each in found]
+    else:
+        folders = (members, non_members)
+        names = given_images.classes_of(*folders) if classes is None else _lines(classes)
+        found = [given_images.read_folder(path, names, size=size) for path in folders]
+    shapes = [tuple(each.images.shape[1:]) for each in found]
+    if shapes[0] != shapes[1]:
+        raise UserError(f"{members} has images {shapes[0]}, and {non_members} {shapes[1]} (channels, height, width)")
+    return found[0], found[1]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}") from error
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: a class stands there twice")
+    return names
+
+
+def classify_with(
+    classifier: Callable[[torch.Tensor], torch.Tensor], normalisation: Normalisation, device: torch.device
+) -> Classify:
+    @torch.no_grad()
+    def classify(x: torch.Tensor) -> torch.Tensor:
+        given = classifier(normalisation(x.to(device)))
+        return given.cpu() if isinstance(given, torch.Tensor) else given
+
+    return classify
+
+
+def of_model(
+    model: str,
+    members: Labelled,
+    non_members: Labelled,
+    config: EvaluationConfig,
+    *,
+    outputs: Answers | None,
+    normalisation: Normalisation,
+    attacks: Sequence[str] | None,
+    batch: int,
+    device: str,
+    seed: int,
+    **how: Any,
+) -> Audit:
+    """Ask a classifier about images, uint8 [n, C, H, W], and attack it by what it answers.
+
+    model:   package.module:function, or a file; see ``given_model.load``
+    batch:   images that are asked together
+    how:     as for ``common.evaluation.audit.audit``
+
+    Raises UserError where the classifier cannot be loaded, or answers something else than [B, K].
+    """
+    where = resolve(device)
+    classify = classify_with(given_model.load(model, where), normalisation, where)
+    samples = Labelled(torch.cat([members.images, non_members.images]), torch.cat([members.labels, non_members.labels]))
+    member = np.arange(len(samples)) < len(members)
+    needs = audits.protocol(attacks, shadows=False).needs
+    try:
+        places = audits.split(member, None, num_sample=config.num_sample, seed=seed)
+        fit_on, test = places.values()
+        chosen = np.concatenate([fit_on, test])
+        asked = samples[torch.from_numpy(chosen)]
+        observations, found = queried.observe(
+            classify, asked, member[chosen], needs, config.boundary, outputs=outputs, seed=seed, batch=batch
+        )
+        fitting = np.arange(len(chosen)) < len(fit_on)
+        notes = list(found.notes)
+        if len(chosen) < len(samples):
+            notes.append(f"{len(chosen)} of {len(samples)} images are asked about (num_sample: {config.num_sample})")
+        given: dict[str, Any] = {"outputs": found.outputs, "notes": notes, "fitting": fitting, "attacks": attacks}
+        return audits.audit(observations, config, seed=seed, **given, **how)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"--model {model}: {error}") from error

@@ -1,0 +1,142 @@
+"""An audit by its command: of saved answers, and of a model that is asked, in a folder with nothing else."""
+
+import html
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from common.cli.audit import main
+from tests.miniature import REPOSITORY
+
+QUICK = ["--set", "audit.bootstrap=100", "--set", "audit.nn_attack.epochs=2", "--set", "audit.nn_attack.decay_epoch=1"]
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs it in a folder of its own: (options) -> exit status, what it printed, what it complained of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(*options):
+        status = main(list(options))
+        return status, *capsys.readouterr()
+
+    yield run
+    sys.modules.pop("my_models", None)
+
+
+IMAGES = ["--members", "members", "--non-members", "others"]
+
+
+def report_of(folder, name):
+    return json.loads((folder / "audits" / name / "report.json").read_text())
+
+
+def saved(folder, *, gap=3.0):
+    rng = np.random.default_rng(0)
+    labels, member = rng.integers(0, 4, 200), np.arange(200) < 100
+    logits = rng.normal(size=(200, 4))
+    logits[np.arange(200), labels] += 1 + gap * member
+    np.savez(folder / "mine.npz", logits=logits, labels=labels, member=member)
+
+
+def test_saved_answers_are_audited_and_nothing_is_written_over_in_silence(tmp_path, command):
+    saved(tmp_path)
+    status, shown, complaint = command("--answers", "mine.npz", *QUICK)
+    assert status == 0, complaint
+    report = report_of(tmp_path, "mine")
+    assert report["outputs"] == "logits" and report["diffence"] is False
+    assert report["counts"]["final_test"] == {"members": 50, "non_members": 50}
+    assert report["verdict"] in " ".join(shown.split()) and "attackers who train shadow models" in report["verdict"]
+    assert report["protocols"]["held_out"]["best"]["auc"] > 0.8
+    assert (tmp_path / "audits" / "mine" / "report.txt").read_text() in shown
+    page = (tmp_path / "audits" / "mine" / "report.html").read_text()
+    assert report["verdict"] in html.unescape(page) and "Diffence" not in page
+    status, _, complaint = command("--answers", "mine.npz", *QUICK)
+    assert status == 1 and "--replace" in complaint
+    assert command("--answers", "mine.npz", *QUICK, "--replace")[0] == 0
+
+
+def test_the_command_runs_outside_of_the_repository(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "common.audit", "--answers", "nowhere.npz"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "nowhere.npz not found" in done.stderr
+
+
+MODULE = """
+import torch
+
+def trained():
+    def classify(x):  # surer where the first pixel is white, as those of members are
+        sure = 1 + 9 * (x[:, :1, 0, 0] > 0.5).float()
+        return sure * torch.cat([x.mean(dim=(1, 2, 3))[:, None] - 0.5, torch.zeros_like(sure)], dim=1)
+    return classify
+"""
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Bright and dark images, whose first pixel is white in members."""
+    rng = np.random.default_rng(0)
+    for part, corner in (("members", 255), ("others", 0)):
+        for name, low in (("bright", 140), ("dark", 0)):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(8):
+                pixels = rng.integers(low, low + 100, (9, 10, 3), dtype=np.uint8)
+                pixels[0, 0] = corner
+                Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.png")
+    (tmp_path / "my_models.py").write_text(MODULE)
+    return tmp_path
+
+
+def test_a_model_is_asked_about_images_in_folders(images, command):
+    status, _, complaint = command(
+        "--model", "my_models:trained", *IMAGES, "--attacks", "confidence", "shifted_copies", *QUICK
+    )
+    assert status == 0, complaint
+    report = report_of(images, "my_models.trained")
+    rows = report["protocols"]["held_out"]["attacks"]
+    assert rows["confidence"]["auc"] == 1.0 and rows["shifted_copies"]["queries"] == 5
+    assert report["accuracy"] == {"train": 1.0, "test": 1.0}
+
+
+def test_a_model_is_read_from_a_file_of_torch_export(images, command):
+    """The same classifier as a program: the images are told apart in the same way."""
+
+    class Sure(torch.nn.Module):
+        def forward(self, x):
+            sure = 1 + 9 * (x[:, :1, 0, 0] > 0.5).float()
+            return sure * torch.cat([x.mean(dim=(1, 2, 3))[:, None] - 0.5, torch.zeros_like(sure)], dim=1)
+
+    batch = {0: torch.export.Dim("batch", min=1, max=1024)}
+    program = torch.export.export(Sure(), (torch.rand(2, 3, 9, 10),), dynamic_shapes=(batch,))
+    torch.export.save(program, images / "m.pt2")
+    status, _, complaint = command("--model", "m.pt2", *IMAGES, "--attacks", "confidence", *QUICK)
+    assert status == 0, complaint
+    assert report_of(images, "m")["protocols"]["held_out"]["best"]["auc"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--model", "no_such:thing", *IMAGES], "no_such"),
+        (["--model", "my_models:nothing", *IMAGES], "no function nothing"),
+        (["--model", "my_models:trained"], "--model needs --members"),
+        (["--model", "m.pt", *IMAGES], "m.pt not found"),
+        (["--model", "my_models:trained", *IMAGES, "--normalize", "0.5,0.5", "1"], "for 3 channels"),
+        (["--answers", "x.npz", "--set", "ddpm.T=3"], "this command reads audit"),
+    ],
+)
+def test_what_is_wrong_is_said_by_name_and_nothing_is_written(images, command, options, says):
+    status, _, complaint = command(*options)
+    assert status == 1 and says in complaint and "Traceback" not in complaint
+    assert not (images / "audits").exists()
