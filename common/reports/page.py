@@ -102,6 +102,7 @@ def drawn(figure: Figure, *, alt: str, caption: str) -> Picture:
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "report", "svg.fonttype": "path"}):
         figure.savefig(file, format="svg", metadata=NAMELESS)
+    figure.set_layout_engine("none")  # it is laid out: doing it anew for a PNG would take as long as the drawing
     return Picture(_address(file.getvalue(), "image/svg+xml"), alt, caption)
 
 

@@ -90,7 +90,7 @@ def _published(results: Results) -> list[Block]:
 def _not_tested(results: Results) -> list[Block]:
     entries = [
         "The most vulnerable images one by one: an average over images says nothing of the worst.",
-        "Attackers who know more than answers: weights, gradients, the diffusion model itself.",
+        f"Attackers who know more than answers: weights{'' if results.fenced is None else ', the diffusion model'}.",
     ]
     if not any(part.attacks.keys() & SHADOW_ATTACKS.keys() for part in results.parts.values()):
         entries.insert(

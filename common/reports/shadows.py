@@ -138,7 +138,7 @@ HEADER = (
 )
 NOT_TESTED = (
     "Attackers who train more shadow models, or ask more often, than the tables say.",
-    "Attackers who know more than answers: weights, gradients, the diffusion model itself.",
+    "Attackers who know more than answers: weights, the diffusion model.",
     "Images that no shadow model was asked about.",
 )
 VULNERABLE = (
