@@ -84,12 +84,18 @@ def test_a_run_goes_on_where_it_stopped(trained: Path, tmp_path: Path) -> None:
         time.sleep(0.01)
     process.kill()
     process.join()
+    log = progress.with_name("half.pt.progress.csv")
+    before = _rounds(log) if log.exists() else []
     again = served.start(root, *COMMANDS["ddpm"], output=tmp_path / "second")
-    second = tmp_path / "second.stderr"
-    while not (second.exists() and "/2000" in second.read_text()):
+    while not log.exists() or len(_rounds(log)) < len(before) + 2:
         assert again.is_alive()
         time.sleep(0.01)
     again.kill()
     again.join()
-    first_shown = second.read_text().split("|")[2].split("/")[0]
-    assert int(first_shown) >= 2
+    rounds = _rounds(log)
+    assert rounds == list(range(1, len(rounds) + 1)) and len(rounds) < 1000  # no row twice, and it was not done
+    assert not progress.with_name("half.pt.log.csv").exists()
+
+
+def _rounds(log: Path) -> list[int]:
+    return [int(line.split(",")[0]) for line in log.read_text().splitlines()[1:]]

@@ -54,6 +54,11 @@ class Needs:
         return Needs(queries=self.queries, shadows=self.shadows)
 
     @property
+    def beside_images(self) -> int:
+        """Queries a sample beside the image itself, the search for the boundary left out."""
+        return sum(count for kind, count in self.queries.items() if kind != "image") + sum(self.labels.values())
+
+    @property
     def only_images(self) -> bool:
         """Whether nothing is asked beside the images themselves."""
         return not (set(self.queries) - {"image"} or self.labels or self.boundary)

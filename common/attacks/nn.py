@@ -11,7 +11,7 @@ from torch import nn
 from common.attacks.interface import Attack, CannotRun, Fitting, Needs
 from common.attacks.observations import Observations
 from common.models.mlp import initialise, relu_stack
-from common.runtime import rng
+from common.runtime import progress, rng
 from common.runtime.config import Batch, Positive, PositiveFloat, Strict
 from common.statistics import roc
 
@@ -82,17 +82,19 @@ def fit(
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [config.decay_epoch], gamma=0.1)
     best_auc, best_weights = -1.0, net.state_dict()
-    for epoch in range(config.epochs):
-        for batch in balanced_batches(training.membership, config.batch_size, seed=seed, epoch=epoch):
-            estimate = net(*(feature[batch] for feature in features)).sigmoid()
-            loss = nn.functional.mse_loss(estimate, member[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        scheduler.step()
-        validation_auc = roc.auc(NNAttack(net).scores_of(validation_features), validation.membership)
-        if validation_auc > best_auc:
-            best_auc, best_weights = validation_auc, copy.deepcopy(net.state_dict())
+    with progress.bar(total=config.epochs, unit="epoch", desc="NN attack") as bar:
+        for epoch in range(config.epochs):
+            for batch in balanced_batches(training.membership, config.batch_size, seed=seed, epoch=epoch):
+                estimate = net(*(feature[batch] for feature in features)).sigmoid()
+                loss = nn.functional.mse_loss(estimate, member[batch])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+            scheduler.step()
+            validation_auc = roc.auc(NNAttack(net).scores_of(validation_features), validation.membership)
+            if validation_auc > best_auc:
+                best_auc, best_weights = validation_auc, copy.deepcopy(net.state_dict())
+            bar.update()
     net.load_state_dict(best_weights)
     return NNAttack(net)
 

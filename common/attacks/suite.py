@@ -1,6 +1,6 @@
 """Attacks fitted on one role's observations and scored on another's."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,12 +26,19 @@ class SuiteResult:
 
 
 def run(
-    attacks: Iterable[Attack], fit_on: Observations, test: Observations, fitting: Fitting, *, merged_sets: bool = False
+    attacks: Iterable[Attack],
+    fit_on: Observations,
+    test: Observations,
+    fitting: Fitting,
+    *,
+    merged_sets: bool = False,
+    tick: Callable[[], object] = lambda: None,
 ) -> SuiteResult:
     """Fit the attacks on one role's observations and score the test observations.
 
     merged_sets:  attacks that fit no more than a threshold are scored on the fitting and the test samples together, in
                   this order, as the published code does
+    tick:         called after each attack
     """
     result = SuiteResult()
     merged = fit_on.joined(test) if merged_sets else test
@@ -46,4 +53,5 @@ def run(
             result.not_run[attack.name] = str(reason)
         else:
             result.scored[attack.name] = Scored(scores, judged.membership)
+        tick()
     return result

@@ -70,6 +70,9 @@ class Role:
     members: np.ndarray
     non_members: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.members) + len(self.non_members)
+
 
 @dataclass(frozen=True)
 class Permutation:

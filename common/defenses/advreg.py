@@ -10,13 +10,13 @@ import torch
 from pydantic import model_validator
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from common.defenses.base import Defense, Task
 from common.models.mlp import initialise, relu_stack
 from common.runtime import rng
 from common.runtime.config import Few, NonNegativeFloat, PositiveFloat
 from common.runtime.images import Labelled, to_float
+from common.runtime.progress import Bar
 from common.training.classifier import TrainingBasics, adam, answer, num_batches, selection_score, shuffled_batches
 from common.training.loop import run_rounds
 
@@ -78,7 +78,7 @@ class Trainer:
         self.optimizer = adam(self.classifier.parameters(), self.config)
         self.net_optimizer = torch.optim.Adam(self.net.parameters(), lr=self.config.inference_learning_rate)
 
-    def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+    def train_epoch(self, epoch: int, bar: Bar) -> dict[str, float]:
         task, config = self.task, self.config
         batches = list(
             shuffled_batches(
@@ -97,7 +97,7 @@ class Trainer:
                     losses.append(self._classifier_step(batch, alpha=config.alpha, bar=bar))
         return {"loss": sum(losses) / len(losses), "inference_loss": inference}
 
-    def _classifier_step(self, batch: torch.Tensor, *, alpha: float, bar: tqdm) -> float:
+    def _classifier_step(self, batch: torch.Tensor, *, alpha: float, bar: Bar) -> float:
         self.classifier.train()
         there = batch.to(self.task.device)
         images, labels = to_float(self.task.members.images[there]), self.task.members.labels[there]

@@ -19,13 +19,13 @@ from opacus.optimizers import DPOptimizer
 from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from pydantic import Field, model_validator
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from common.defenses.base import Defense, Task
 from common.runtime import rng
 from common.runtime.config import Batch, PositiveFloat
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
+from common.runtime.progress import Bar
 from common.training.classifier import TrainingBasics, adam, num_batches, selection_score
 from common.training.loop import run_rounds
 
@@ -117,7 +117,7 @@ class Trainer:
             generator=self.noise,
         )
 
-    def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+    def train_epoch(self, epoch: int, bar: Bar) -> dict[str, float]:
         self.module.train()
         self.noise.manual_seed(rng.derive_seed(self.task.seed, "privacy noise", epoch))
         sampler = UniformWithReplacementSampler(

@@ -14,7 +14,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from common.defenses.base import Defense, Task, with_clear_top
 from common.defenses.memguard_engine import Compact, Place, Walk, unit
@@ -22,6 +21,7 @@ from common.models.mlp import relu_stack
 from common.runtime import checkpoints, rng
 from common.runtime.config import Positive, PositiveFloat
 from common.runtime.errors import UserError
+from common.runtime.progress import Bar
 from common.training.classifier import TrainingBasics, adam, answer, num_batches, shuffled_batches
 from common.training.loop import run_rounds
 
@@ -180,7 +180,7 @@ def train(task: Task) -> None:
         guess = DefenseClassifier(z.shape[1]).to(task.device)
     optimizer = adam(guess.parameters(), config)
 
-    def train_epoch(epoch: int, bar: tqdm) -> dict[str, float]:
+    def train_epoch(epoch: int, bar: Bar) -> dict[str, float]:
         generator = rng.torch_generator(task.seed, "batches", epoch)
         total = 0.0
         for indices in shuffled_batches(len(z), config.batch_size, generator=generator):

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar, q_sample
@@ -21,6 +20,7 @@ from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.modes import TrainedOn
+from common.runtime.progress import Bar
 from common.training.jobs import Job
 from common.training.loop import run_rounds
 
@@ -82,7 +82,7 @@ def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, comp
     optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
     alpha_bar = alpha_bar_of(config)[1:].to(images.device, torch.float32)  # [T], by time index
 
-    def train_round(index: int, bar: tqdm) -> dict[str, float]:
+    def train_round(index: int, bar: Bar) -> dict[str, float]:
         unet.train()
         total, first = 0.0, index * recipe.steps_per_round
         steps = range(first, first + recipe.steps_per_round)

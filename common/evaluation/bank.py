@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from common.diffence import Candidates, Diffence, Rule
 from common.diffence.candidates import NOTHING, blank, settled
 from common.runtime import distributed, ownership, progress, storage
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
+from common.runtime.progress import Bar
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Bank:
                 images=part.images[torch.from_numpy(here)],
             )
 
-    def _fill(self, group: _Group, until: Rule | None, bar: tqdm) -> Candidates:
+    def _fill(self, group: _Group, until: Rule | None, bar: Bar) -> Candidates:
         """What is wanted of a group, drawn as far as it is not there; what was drawn is written once."""
         stored = self._read(group)
         known, images = self._own(stored, group), to_float(group.images.to(self.device))

@@ -1,6 +1,6 @@
 """Which attack an attacker would choose who sees the fitting role alone: by cross-validation, without the test."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -14,10 +14,16 @@ from common.statistics import roc
 FOLDS = 3
 
 
-def best(attacks: Sequence[Attack], observations: Observations, fitting: Fitting) -> tuple[str, float] | None:
+def best(
+    attacks: Sequence[Attack],
+    observations: Observations,
+    fitting: Fitting,
+    *,
+    tick: Callable[[], object] = lambda: None,
+) -> tuple[str, float] | None:
     """The attack whose AUC on samples that it was not fitted on is the greatest, and that AUC, a mean over folds.
 
-    None where no attack can be tried so.
+    None where no attack can be tried so. ``tick`` is called after each attack of each of the ``FOLDS`` folds.
     """
     member = observations.membership
     fewest = int(min(member.sum(), (~member).sum()))
@@ -27,7 +33,7 @@ def best(attacks: Sequence[Attack], observations: Observations, fitting: Fitting
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=shuffled)
     aucs: dict[str, list[float]] = {}
     for fit_on, held_out in folds.split(member, member):
-        result = suite.run(attacks, observations[fit_on], observations[held_out], fitting)
+        result = suite.run(attacks, observations[fit_on], observations[held_out], fitting, tick=tick)
         for name, scored in result.scored.items():
             said = ~np.isnan(scored.scores)
             if len(np.unique(scored.member[said])) == 2:

@@ -15,6 +15,7 @@ from common.evaluation.answers import Answered
 from common.evaluation.protocols import Drawn, EvaluationConfig, Protocol
 from common.evaluation.record import Best, Chosen, Difference, Reduction, Reductions
 from common.evaluation.rows import Judged
+from common.runtime import progress
 from common.statistics.bootstrap import Bootstrap, interval95
 
 
@@ -192,10 +193,6 @@ def judge_answers(
         hindsight_threshold=protocol.hindsight_threshold,
         choose_on=test.observations if protocol.epoch_by_test_auc else None,
     )
-    result = suite.run(
-        protocol.attacks, fit_on.observations, test.observations, fitting, merged_sets=protocol.merged_sets
-    )
-    ran = [attack for attack in protocol.attacks if attack.name in result.scored]
 
     def judged(attack: Attack) -> Judged:
         scored, asked = result.scored[attack.name], attack.needs.asked(test.observations)
@@ -206,12 +203,29 @@ def judge_answers(
         of_some = Bootstrap.draw(some.member, resamples=config.bootstrap, seed=seed, name=(attack.name,))
         return Judged(protocol, some, of_some, asked)
 
+    times = 2 + (choice.FOLDS if protocol.chooses else 0)  # each attack is run, resampled, and tried in each fold
+    with progress.outer(total=times * len(protocol.attacks), unit="attack", desc=f"attacks, {protocol.name}") as bar:
+        result = suite.run(
+            protocol.attacks,
+            fit_on.observations,
+            test.observations,
+            fitting,
+            merged_sets=protocol.merged_sets,
+            tick=bar.update,
+        )
+        ran, rows = [attack for attack in protocol.attacks if attack.name in result.scored], {}
+        bar.update((times - 1) * (len(protocol.attacks) - len(ran)))
+        for attack in ran:
+            rows[attack.name] = judged(attack)
+            _ = rows[attack.name].measured  # the resamples, which take their time, while the bar is there
+            bar.update()
+        chosen = choice.best(ran, fit_on.observations, fitting, tick=bar.update) if protocol.chooses else None
     return Verdict(
         rule=None,
         test=test,
-        attacks={attack.name: judged(attack) for attack in ran},
+        attacks=rows,
         accuracy=accuracy_on.accuracy,
         reconstructions_per_query=0.0,
         not_run=protocol.left_out | result.not_run,
-        choice=choice.best(ran, fit_on.observations, fitting) if protocol.chooses else None,
+        choice=chosen,
     )

@@ -12,7 +12,7 @@ Two slips of the published code are repaired: its NN attack calls members 0, so 
 answer with p_y = 0, whose loss is infinite, gets the score of the most certain member, where here it gets the least.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Annotated
@@ -24,6 +24,7 @@ from common.attacks.interface import Attack, Needs
 from common.attacks.lira import LiraConfig
 from common.attacks.nn import NNAttackConfig
 from common.attacks.rmia import RmiaConfig
+from common.data.partition import Role
 from common.diffence import Rule, tune
 from common.diffence.measures import MOST_CANDIDATES, Fence
 from common.evaluation.answers import FencedPopulation, RoleCandidates
@@ -160,22 +161,25 @@ def draw(
     fence: Fence,
     desc: str,
     before: Sequence[Drawn] = (),
+    tick: Callable[[int], object] = lambda queries: None,
 ) -> Drawn:
     """All candidates of the tuning role, and of the other roles as many as its rule asks for.
 
     fence:   that of the population
     before:  what was drawn under other protocols; what depends on the classifier alone is taken from there
+    tick:    called after each step with the number of its queries, in all ``queries``
 
     Every process must ask for the same ones in the same order.
     """
-    partition = fenced.population.partition
-    roles = partition.roles(config.num_sample) | partition.published_roles(config.num_sample)
+    roles = _samples(fenced, config)
     first, *others = protocol.roles
     tuning = fenced.draw(roles[first], until=None, desc=f"{desc}, {first}")
+    tick(len(roles[first]))
     rule = tuned(tuning, fence, published_search=protocol.published_search)
     drawn = {first: tuning}
     for role in others:
         drawn[role] = fenced.draw(roles[role], until=rule, desc=f"{desc}, {role}")
+        tick(len(roles[role]))
     if not protocol.needs.only_images:
         for role in (protocol.fitting, protocol.test):
             alike = [each for each in before if protocol.sees_as(each.protocol)]
@@ -184,7 +188,20 @@ def draw(
             needs = protocol.needs if known is None else protocol.needs.of_answers
             further = ask(fenced, roles[role], rule, needs, config.boundary, desc=f"{desc}, {role}")
             drawn[role] = replace(drawn[role], further=further.with_labels_of(known or further))
+            tick(len(roles[role]) * protocol.needs.beside_images)
     return Drawn(protocol, drawn, rule)
+
+
+def queries(fenced: FencedPopulation, protocol: Protocol, config: EvaluationConfig) -> int:
+    """How many ``draw`` asks: images, and what is asked beside them. What depends on labels alone counts alike."""
+    roles = _samples(fenced, config)
+    beside = sum(len(roles[role]) for role in (protocol.fitting, protocol.test)) * protocol.needs.beside_images
+    return sum(len(roles[role]) for role in protocol.roles) + beside
+
+
+def _samples(fenced: FencedPopulation, config: EvaluationConfig) -> dict[str, Role]:
+    partition = fenced.population.partition
+    return partition.roles(config.num_sample) | partition.published_roles(config.num_sample)
 
 
 def tuned(tuning: RoleCandidates, fence: Fence, *, published_search: bool = False) -> Rule:

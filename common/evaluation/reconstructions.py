@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from common.diffence import Candidates, Diffence
 from common.runtime import distributed, ownership, progress, storage
 from common.runtime.images import to_float
+from common.runtime.progress import Bar
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Reconstructions:
         for number, images in enumerate(self.images.split(self.group_size)):
             yield to_float(images.to(self.device)), self._group(number, images, None)
 
-    def _group(self, number: int, images: torch.Tensor, bar: tqdm | None) -> torch.Tensor:
+    def _group(self, number: int, images: torch.Tensor, bar: Bar | None) -> torch.Tensor:
         """Read, or made and written where they are not there or not what was written."""
         path = self.folder / f"pool-{number:05}.npy"
         shape = (len(images), self.fence.num_candidates, *images.shape[1:])

@@ -14,9 +14,9 @@ from common.diffence.measures import DiffenceConfig
 from common.evaluation import utility
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Pair, Verdict, judge
-from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, EvaluationConfig, Protocol, draw
+from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, EvaluationConfig, Protocol, draw, queries
 from common.evaluation.record import Accuracy, Counts, PermutationRecord, Privacy, Report, UnderProtocol
-from common.runtime import distributed
+from common.runtime import distributed, progress
 from common.runtime.modes import FenceName
 from common.runtime.subject import Subject
 from common.statistics.bootstrap import Bootstrap
@@ -71,10 +71,13 @@ def evaluate(fences: Mapping[FenceName, FencedPopulation], settings: Settings, *
     Of several processes the first judges; the others get None.
     """
     drawn: list[Drawn] = []
-    for protocol in settings.protocols:
-        fence, desc = settings.fence.of(protocol.fence), f"purify {settings.subject.defense}"
-        fenced = fences[protocol.fence]
-        drawn.append(draw(fenced, protocol, settings.evaluation, fence=fence, desc=desc, before=drawn))
+    desc, shown, config = f"purify {settings.subject.defense}", distributed.is_first(), settings.evaluation
+    total = sum(queries(fences[protocol.fence], protocol, config) for protocol in settings.protocols)
+    with progress.outer(total=total, unit="query", desc=desc, shown=shown) as bar:
+        for protocol in settings.protocols:
+            fenced, fence = fences[protocol.fence], settings.fence.of(protocol.fence)
+            inner = f"  {protocol.name}"
+            drawn.append(draw(fenced, protocol, config, fence=fence, desc=inner, before=drawn, tick=bar.update))
     if not distributed.is_first():
         return None
     pairs: dict[str, Pair] = {}

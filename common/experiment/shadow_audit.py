@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from common.attacks.interface import Fitting
 from common.attacks.lira import COPIES
@@ -127,16 +126,18 @@ def _models(store: Store, numbers: Sequence[int]) -> tuple[dict[str, Models], li
     fences: dict[str, Fence | None] = {NO_FENCE: None, **{name: config.of(name) for name in FENCES}}
     phis: dict[str, list[np.ndarray]] = {name: [] for name in fences}
     members, accuracies = [], []
-    for number in tqdm(numbers, unit="model", desc="answers of the models"):
-        answers = store.answers(number)
-        for name, fence in fences.items():
-            rule = None
-            if fence is not None:
-                rule = rule_of(answers.own[torch.from_numpy(tuning)], answers.member[tuning], fence)
-            found = phi_of_true_label(answers.own, answers.near, rule, fence, labels, keys, seed=seed)
-            phis[name].append(found)
-        members.append(answers.member)
-        accuracies.append(answers.test_accuracy)
+    with progress.bar(total=len(numbers), unit="model", desc="answers of the models") as bar:
+        for number in numbers:
+            answers = store.answers(number)
+            for name, fence in fences.items():
+                rule = None
+                if fence is not None:
+                    rule = rule_of(answers.own[torch.from_numpy(tuning)], answers.member[tuning], fence)
+                found = phi_of_true_label(answers.own, answers.near, rule, fence, labels, keys, seed=seed)
+                phis[name].append(found)
+            members.append(answers.member)
+            accuracies.append(answers.test_accuracy)
+            bar.update()
     copies: list[QueryKind] = ["near_copy"] * COPIES
     queries: tuple[QueryKind, ...] = ("image", *copies)
     return {name: Models(numbers, np.stack(phi), np.stack(members), queries) for name, phi in phis.items()}, accuracies

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from common.runtime import progress
 from common.runtime.errors import Stopped
 
 LAST_WORDS = "DIFFENCE_LAST_WORDS"  # names, in the processes of a launch, the folder that keeps what each said last
@@ -31,7 +32,7 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: IO[by
     with subprocess.Popen(
         command,
         cwd=cwd,
-        env=env,
+        env={**env, **({progress.TERMINAL: "1"} if sys.stdout.isatty() else {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from common.runtime import rng
 from common.runtime.config import Batch, Fraction, NonNegativeFloat, Positive, PositiveFloat, Strict, later
 from common.runtime.images import Labelled, to_float
+from common.runtime.progress import Bar
 from common.training.augmentation import Augmentation, changes_of_epoch
 from common.training.jobs import Job
 from common.training.loop import run_rounds
@@ -144,7 +144,7 @@ def train_classifier(
     """Train by mini-batches with a loss per batch; the epoch most accurate on ``selection`` is kept, or the last."""
     optimizer = optimizer_of(classifier.parameters(), config)
 
-    def train_epoch(epoch: int, bar: tqdm) -> dict[str, float]:
+    def train_epoch(epoch: int, bar: Bar) -> dict[str, float]:
         classifier.train()
         rate = optimizer.param_groups[0]["lr"] = config.rate_at(epoch)
         augment = changes_of_epoch(config.augmentation, data, seed=seed, epoch=epoch)

@@ -66,6 +66,11 @@ class Job:
         return self.path.with_name(self.path.name + ".progress")
 
     @property
+    def growing_log_path(self) -> Path:
+        """The log of a training that is not done, for who wants to look."""
+        return self.path.with_name(self.path.name + ".progress.csv")
+
+    @property
     def log_path(self) -> Path:
         return self.path.with_name(self.path.name + ".log.csv")
 
@@ -90,6 +95,23 @@ class Job:
         if not state(self).done and aside.place(self.path, self.key).is_file():
             self.make_room()
             aside.take_back(self.files, key=self.key)
+
+    @property
+    def title(self) -> str:
+        """What is trained, as a progress bar names it: `selena, teacher 3 of 10`."""
+        made_from = self.made_from
+        if made_from.ddpm is not None:
+            return "diffusion model"
+        name = made_from.defense or self.path.name
+        if made_from.teacher is None:
+            return name
+        of_all = (made_from.settings or {}).get("teachers")
+        return f"{name}, teacher {made_from.teacher + 1}" + (f" of {of_all}" if of_all else "")
+
+    def clear(self) -> None:
+        """Remove what is only there while the job is not done."""
+        self.growing_log_path.unlink(missing_ok=True)
+        self.progress_path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -150,7 +172,7 @@ def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
     """Whether the job's checkpoint is there and made from the same things; says so, or why it is not."""
     now = state(job)
     if now.done:
-        job.progress_path.unlink(missing_ok=True)  # of a run killed between its last two steps
+        job.clear()  # of a run killed between its last two steps
     if job.path.is_file():
         say(f"{job.path} is {now.says}")
     return now.done

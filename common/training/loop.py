@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
 from common.runtime import checkpoints, distributed, progress, rng, storage
 from common.runtime.errors import UserError
+from common.runtime.progress import Bar
 from common.training.jobs import Job
 
 
@@ -24,7 +23,7 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
-Round = Callable[[int, tqdm], dict[str, float]]
+Round = Callable[[int, Bar], dict[str, float]]
 """(index of the round, progress bar in steps) -> measurements for the log"""
 
 
@@ -57,7 +56,7 @@ def run_rounds(
     if together:
         distributed.barrier()  # the first may take the saved progress away only when all have read it
     total, initial = rounds * steps_per_round, done * steps_per_round
-    with progress.bar(total=total, initial=initial, unit="step", desc=job.path.name, shown=writes) as bar:
+    with progress.bar(total=total, initial=initial, unit="step", desc=job.title, shown=writes) as bar:
         for index in range(done, rounds):
             with rng.global_draws(seed, "dropout", index, *([distributed.rank()] if together else [])):
                 row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
@@ -79,7 +78,7 @@ def run_rounds(
     storage.write_json(job.seconds_path, {"seconds": round(before + time.monotonic() - start, 1)})
     final = {**best["kept"], "epoch": best["round"], "best_acc": best["score"], "made_from": job.made_from.record()}
     checkpoints.save(job.path, final)
-    job.progress_path.unlink(missing_ok=True)
+    job.clear()
 
 
 def _require_converging(row: Mapping[str, Any], stateful: Mapping[str, Stateful], job: Job) -> None:
@@ -148,6 +147,7 @@ def _save_progress(
     state = {name: thing.state_dict() for name, thing in stateful.items()}
     content = {"key": job.key, "history": history, "best": best, "state": state, "seconds": seconds}
     checkpoints.save(job.progress_path, content)
+    storage.write_text(job.growing_log_path, _csv(history))  # whole, so that no resumed run can repeat a row
 
 
 def _csv(history: list[dict[str, Any]]) -> str:

@@ -70,8 +70,9 @@ def test_the_state_of_a_job_is_said_and_nothing_is_changed(tmp_path):
     assert stated(job) == (False, "begun, goes on where it stopped")
     scored_run(job, [0.5, 0.6])
     job.progress_path.write_bytes(b"left by a killed run")
+    job.growing_log_path.write_bytes(b"left by a killed run")
     assert stated(job) == (True, "there already and up to date")
-    assert is_done(job) and not job.progress_path.exists()
+    assert is_done(job) and not job.progress_path.exists() and not job.growing_log_path.exists()
     assert stated(job_at(tmp_path, **(MADE_FROM | {"seed": 1}))) == (False, "trained anew: seed: 0 -> 1")
 
 
@@ -165,3 +166,15 @@ def test_the_pictures_of_a_diffusion_model_do_not_make_another_one_of_it(tmp_pat
     assert state(other).done
     changed = recipes[1] | {"training": {"total_steps": 20, "sample_steps": 20}}
     assert not state(job_at(tmp_path, **(MADE_FROM | {"ddpm": changed}))).done
+
+
+@pytest.mark.parametrize(
+    ("made_from", "title"),
+    [
+        ({"ddpm": {"T": 1000}}, "diffusion model"),
+        ({"defense": "advreg"}, "advreg"),
+        ({"defense": "selena", "teacher": 2, "settings": {"teachers": 10}}, "selena, teacher 3 of 10"),
+    ],
+)
+def test_a_job_has_the_name_of_what_is_trained(tmp_path, made_from, title):
+    assert job_at(tmp_path, **made_from).title == title

@@ -65,7 +65,10 @@ def test_a_resumed_run_does_not_repeat_what_was_saved_nor_forget_the_best(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         scored_run(job, scores, stop_in=stop_in)
     assert not job.path.exists()
+    shown = job.growing_log_path.read_text().splitlines()[1:] if stop_in else []
+    assert [row.split(",")[0] for row in shown] == [str(number + 1) for number in range(stop_in)]
     left, played = scored_run(job, scores)
+    assert not job.growing_log_path.exists() and job.log_path.read_text().splitlines()[1 : stop_in + 1] == shown
     assert played == list(range(stop_in, 4))
     assert (left["weight"].item(), left["epoch"], left["best_acc"]) == (2, 2, 0.9)
     assert len(job.log_path.read_text().splitlines()) == 5
