@@ -52,7 +52,7 @@ shadows: $(environment)
 bench: $(environment)
 	"$(PYTHON)" -m tests.benchmarks
 
-.venv/.complete: requirements.txt requirements-diffusers.txt requirements-test.txt
+.venv/.complete: $(wildcard requirements*.txt)
 	$(BASE_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -r requirements-test.txt
 	touch $@

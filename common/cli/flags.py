@@ -85,6 +85,15 @@ def add_processes(made: argparse.ArgumentParser) -> None:
     made.add_argument("--nproc", type=_processes, default=1, help="processes on this machine that share the work")
 
 
+def add_tensorboard(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write events for TensorBoard beside the checkpoint (`tensorboard --logdir .`); needs "
+        "requirements-tensorboard.txt",
+    )
+
+
 def add_dry_run(made: argparse.ArgumentParser) -> None:
     made.add_argument("--dry-run", action="store_true", help="print what would be made and what is there; do nothing")
 

@@ -26,13 +26,17 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         help="learn only what the fence asks for, the step T of configs/diffence.yaml: a fifth of the training is "
         "enough for it (lower ddpm.training.total_steps), but no images can be made from noise, and no other T served",
     )
+    flags.add_tensorboard(parser)
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
 
 
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     from common.experiment import train_ddpm
+    from common.training.watching import require_tensorboard
 
+    if options.tensorboard:
+        require_tensorboard()
     settings = {"ddpm.training.trained_on": options.on}
     experiment = flags.experiment(folder, options, network="diffusion", settings=settings)
     if options.only_step:
@@ -42,5 +46,5 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     return Work(
         head=lambda: head(experiment, train_ddpm.READS, prog="train_ddpm.py"),
         plan=lambda: train_ddpm.plan(experiment),
-        do=lambda: train_ddpm.train(experiment),
+        do=lambda: train_ddpm.train(experiment, tensorboard=options.tensorboard),
     )

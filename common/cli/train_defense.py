@@ -18,17 +18,21 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
         "--published", action="store_true", help="use the published code's settings, configs/published/"
     )
     flags.add_original(either)
+    flags.add_tensorboard(parser)
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
 
 
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
     from common.experiment import train_defense
+    from common.training.watching import require_tensorboard
 
+    if options.tensorboard:
+        require_tensorboard()
     experiment, subject = flags.experiment(folder, options, network="classifier"), flags.subject(options)
     given = {"published": options.published}
     return Work(
         head=lambda: head(experiment, train_defense.reads(subject, **given), prog="train_defense.py"),
         plan=lambda: train_defense.plan(experiment, subject, **given),
-        do=lambda: train_defense.train(experiment, subject, **given),
+        do=lambda: train_defense.train(experiment, subject, **given, tensorboard=options.tensorboard),
     )

@@ -46,7 +46,7 @@ def train(task: Task) -> None:
     def train_one(index: int) -> None:
         train_teacher(task, index, unseen[:, index])
 
-    share_out(range(config.teachers), train_one, unit="teacher", desc=f"teachers of {task.job.path.name}")
+    share_out(range(config.teachers), train_one, unit="teacher", desc=f"teachers of {task.job.title}")
     if not distributed.is_first():
         return
     targets = distillation_targets(task, unseen)
@@ -66,7 +66,7 @@ def teacher_job(task: Task, index: int) -> Job:
     settings = {key: value for key, value in (made_from.settings or {}).items() if key not in of_student}
     made_from = made_from.model_copy(update={"settings": settings, "teacher": index})
     name = task.job.path.name.split(".")[0]
-    return Job(task.job.path.parent / f"{name}.teachers" / f"{index:02}.pth.tar", made_from)
+    return Job(task.job.path.parent / f"{name}.teachers" / f"{index:02}.pth.tar", made_from, task.job.tensorboard)
 
 
 def train_teacher(task: Task, index: int, unseen: torch.Tensor) -> None:

@@ -3,6 +3,8 @@
 The checkpoint is in the published format, so the authors' files fit in the same place (formats/ddpm_checkpoint.py).
 """
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -73,8 +75,19 @@ class DDPMConfig(Strict):
         return self
 
 
-def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, compute: Compute | None = None) -> None:
-    """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch."""
+def train(
+    job: Job,
+    images: torch.Tensor,
+    config: DDPMConfig,
+    *,
+    seed: int,
+    compute: Compute | None = None,
+    show: Callable[[nn.Module], Sequence[Path]] | None = None,
+) -> None:
+    """Train on images uint8 [N, C, H, W], which are on the device that trains; several processes share each batch.
+
+    show:  draws pictures of what the network, with averaged weights, can do so far; their paths
+    """
     compute, recipe = compute or Compute(images.device), config.training
     unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
     parallel = distributed.data_parallel(accelerate(unet, compile=compute.compile))
@@ -105,6 +118,7 @@ def train(job: Job, images: torch.Tensor, config: DDPMConfig, *, seed: int, comp
         train_round=train_round,
         kept=lambda: {"net_model": unet.state_dict(), "ema_model": ema.module.state_dict()},
         together=True,
+        show=None if show is None else lambda: show(ema.module),
     )
 
 

@@ -1,9 +1,13 @@
 """Train a dataset's diffusion model, and show what it does and what it remembers."""
 
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from common.diffusion import training
 from common.diffusion.denoiser import Denoiser
@@ -12,6 +16,7 @@ from common.experiment.experiment import Experiment
 from common.experiment.fence import load_diffusion_model, require_step
 from common.experiment.plan import Item, of_job
 from common.formats import flags
+from common.formats.diffusion_model import ready
 from common.reports import pictures
 from common.runtime import distributed, ownership, storage
 from common.runtime.images import to_float
@@ -35,11 +40,14 @@ def plan(experiment: Experiment) -> list[Item]:
     return [of_job(job(experiment), experiment.folder)]
 
 
-def train(experiment: Experiment) -> None:
-    """Train, where that has not been done, and write the flags file and the pictures."""
+def train(experiment: Experiment, *, tensorboard: bool = False) -> None:
+    """Train, where that has not been done, and write the flags file and the pictures.
+
+    tensorboard:  leave TensorBoard's events
+    """
     require_possible(experiment)
     with ownership.owned(experiment.folder.ddpm.parent):
-        make(experiment, job(experiment))
+        make(experiment, replace(job(experiment), tensorboard=tensorboard), show=_so_far(experiment))
         if distributed.is_first():
             _tell(experiment)
 
@@ -51,10 +59,17 @@ def require_possible(experiment: Experiment) -> None:
     require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 
-def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None) -> None:
+def make(
+    experiment: Experiment,
+    to_do: Job,
+    images: torch.Tensor | None = None,
+    *,
+    show: Callable[[nn.Module], Sequence[Path]] | None = None,
+) -> None:
     """The checkpoint, where it is not there, and its flags file beside it.
 
     images:  uint8 [n, C, H, H] to learn from; by default those that configs/ddpm.yaml says
+    show:    draws pictures of what the network can do so far
     """
     if distributed.is_first():
         to_do.take_back()
@@ -63,9 +78,8 @@ def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None)
     distributed.barrier()  # until every process has seen what is there
     if not done:
         learnt = experiment.training_part(_trained_on(experiment)).images if images is None else images
-        training.train(
-            to_do, learnt.to(experiment.device), settings, seed=experiment.seed, compute=experiment.compute["diffusion"]
-        )
+        compute, learnt = experiment.compute["diffusion"], learnt.to(experiment.device)
+        training.train(to_do, learnt, settings, seed=experiment.seed, compute=compute, show=show)
     if distributed.is_first():
         size = experiment.spec.image_size if images is None else images.shape[-1]
         said = flags.write(settings, image_size=size)
@@ -74,8 +88,8 @@ def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None)
 
 def _tell(experiment: Experiment) -> None:
     denoiser, step = load_diffusion_model(experiment).denoiser, experiment.fence_config.step
-    members = experiment.training_part(experiment.partition.members).images
-    _show(experiment, denoiser, members[:12], step=step)
+    for path in _show(experiment, denoiser):
+        print(f"picture: {experiment.folder.shown(path)}")
     print(_what_it_remembers(experiment, denoiser, step=step))
 
 
@@ -100,8 +114,19 @@ def _what_it_remembers(experiment: Experiment, denoiser: Denoiser, *, step: int)
     )
 
 
-def _show(experiment: Experiment, denoiser: Denoiser, members: torch.Tensor, *, step: int) -> None:
-    """Pictures of images before noising, noised and denoised, and of samples where the model can make any."""
+def _so_far(experiment: Experiment) -> Callable[[nn.Module], list[Path]]:
+    """Draws the pictures of a network that has not done learning, under the names that the last ones will have."""
+    compute, config = replace(experiment.compute["diffusion"], compile=False), experiment.ddpm_config
+
+    def show(network: nn.Module) -> list[Path]:
+        return _show(experiment, ready(copy.deepcopy(network), training.alpha_bar_of(config), compute=compute))
+
+    return show
+
+
+def _show(experiment: Experiment, denoiser: Denoiser) -> list[Path]:
+    """Pictures of members before noising, noised and denoised, and of samples where the model can make any."""
+    members, step = experiment.training_part(experiment.partition.members[:12]).images, experiment.fence_config.step
     recipe, folder = experiment.ddpm_config.training, experiment.folder
     rows = training.show_purified(denoiser, to_float(members), step=step, seed=experiment.seed)
     figures = {"purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}")}
@@ -110,7 +135,7 @@ def _show(experiment: Experiment, denoiser: Denoiser, members: torch.Tensor, *, 
         samples = training.show_samples(denoiser, shape, num_jumps=jumps, seed=experiment.seed, device=members.device)
         rows_of = {"": samples[:12], " ": samples[12:]}
         figures["samples"] = pictures.image_grid(rows_of, title=f"{folder.name}: DDPM samples")
-    for name, figure in figures.items():
-        path = folder.ddpm.with_name(f"{name}.png")
+    paths = [folder.ddpm.with_name(f"{name}.png") for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
         pictures.save(figure, path)
-        print(f"picture: {folder.shown(path)}")
+    return paths

@@ -1,5 +1,7 @@
 """Train a dataset's classifier with a defence."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from common.defenses import DEFENSES
@@ -33,17 +35,21 @@ def plan(experiment: Experiment, subject: Subject, *, published: bool) -> list[I
     return [of_job(_job(experiment, subject, settings), experiment.folder)]
 
 
-def train(experiment: Experiment, subject: Subject, *, published: bool) -> None:
-    """Train a subject, where that has not been done; ``published``: with the published code's settings."""
+def train(experiment: Experiment, subject: Subject, *, published: bool, tensorboard: bool = False) -> None:
+    """Train a subject, where that has not been done.
+
+    published:    with the published code's settings
+    tensorboard:  leave TensorBoard's events
+    """
     settings = _settings(experiment, subject, published=published)
     _require_possible(experiment, subject, settings, settings_name(subject, published=published))
     with ownership.owned(experiment.folder.classifier(subject)):
-        _train(experiment, subject, settings)
+        job = _job(experiment, subject, settings)
+        _train(experiment, subject, settings, replace(job, tensorboard=tensorboard))
 
 
-def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> None:
+def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics, job: Job) -> None:
     defense, folder, part = DEFENSES[subject.defense], experiment.folder, experiment.partition
-    job = _job(experiment, subject, settings)
     if distributed.is_first():
         job.take_back()
     distributed.barrier()

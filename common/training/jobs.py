@@ -52,10 +52,14 @@ class Provenance(Strict):
 
 @dataclass(frozen=True)
 class Job:
-    """A checkpoint to make at ``path``, recognised later by a digest of its provenance."""
+    """A checkpoint to make at ``path``, recognised later by a digest of its provenance.
+
+    tensorboard:  its training leaves TensorBoard's events beside it too
+    """
 
     path: Path
     made_from: Provenance
+    tensorboard: bool = False
 
     @property
     def key(self) -> str:
@@ -73,6 +77,11 @@ class Job:
     @property
     def log_path(self) -> Path:
         return self.path.with_name(self.path.name + ".log.csv")
+
+    @property
+    def events_path(self) -> Path:
+        """TensorBoard's folder of this training; `tensorboard --logdir DATASET` finds it."""
+        return self.path.with_name(self.path.name + ".events")
 
     @property
     def seconds_path(self) -> Path:

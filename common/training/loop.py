@@ -10,12 +10,14 @@ import io
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 from common.runtime import checkpoints, distributed, progress, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.progress import Bar
 from common.training.jobs import Job
+from common.training.watching import Show, watched
 
 
 class Stateful(Protocol):
@@ -38,6 +40,7 @@ def run_rounds(
     score: Callable[[], float] | None = None,
     kept: Callable[[], Mapping[str, Any]],
     together: bool = False,
+    show: Show | None = None,
 ) -> None:
     """Train, saving progress after each round, and write the job's checkpoint, log and seconds.
 
@@ -46,6 +49,7 @@ def run_rounds(
     score:     where given, the round with the greatest score is the one kept (the first of equal ones; NaN is the
                least), else the last
     together:  all processes train this one model, and the first alone writes
+    show:      draws pictures of where the training stands, now and then
 
     Raises UserError where the progress file does not hold what such a training saves, and where the training has
     diverged: then nothing of what it has written before is touched.
@@ -56,7 +60,10 @@ def run_rounds(
     if together:
         distributed.barrier()  # the first may take the saved progress away only when all have read it
     total, initial = rounds * steps_per_round, done * steps_per_round
-    with progress.bar(total=total, initial=initial, unit="step", desc=job.title, shown=writes) as bar:
+    with (
+        watched(job, history, show) if writes else nullcontext() as watcher,
+        progress.bar(total=total, initial=initial, unit="step", desc=job.title, shown=writes) as bar,
+    ):
         for index in range(done, rounds):
             with rng.global_draws(seed, "dropout", index, *([distributed.rank()] if together else [])):
                 row: dict[str, Any] = {"round": index + 1, **train_round(index, bar)}
@@ -67,6 +74,8 @@ def run_rounds(
             bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name != "round"})
             if score is not None and (best is None or _rank(row["score"]) > _rank(best["score"])):
                 best = {"round": index + 1, "score": row["score"], "kept": checkpoints.plain(kept())}
+            if watcher is not None:
+                watcher.round(row, stateful, last=index + 1 == rounds)
             elapsed = before + time.monotonic() - start
             if writes:
                 _save_progress(job, stateful, history=history, best=best, seconds=elapsed)
