@@ -53,7 +53,7 @@ def run(
         children.remember_last_words(distributed.rank())
         device.limit_threads()
         if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
-            program = [module or sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+            program = [module or sys.argv[0], *sys.argv[1:]]
             return children.launch(options.nproc, program, cores=device.cores(), module=module is not None)
         with distributed.processes():
             with failures.nothing_begun():

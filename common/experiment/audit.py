@@ -17,12 +17,12 @@ from common.formats import answers as saved
 from common.runtime import config
 from common.runtime.errors import UserError
 from common.runtime.modes import Answers
-from common.runtime.paths import AUDIT, REPOSITORY
+from common.runtime.paths import AUDIT
 
 
 def settings(changes: Mapping[str, Any] | None = None) -> EvaluationConfig:
     """common/audit.yaml, some of its values replaced: dotted path -> value."""
-    return config.load(REPOSITORY / AUDIT, EvaluationConfig, changes)
+    return config.load(AUDIT, EvaluationConfig, changes)
 
 
 def audit(

@@ -111,7 +111,7 @@ def _benches(request: Request) -> list[Bench]:
 
 
 def _paper() -> Paper:
-    return papers.read(REPOSITORY / PAPER_RESULTS, defenses=tuple(DEFENSES))
+    return papers.read(PAPER_RESULTS, defenses=tuple(DEFENSES))
 
 
 def reproduce(request: Request) -> None:

@@ -141,7 +141,7 @@ def summarise(
 
     Raises UserError where there is no result to show.
     """
-    paper = papers.read(root / PAPER_RESULTS, defenses=defenses)
+    paper = papers.read(PAPER_RESULTS, defenses=defenses)
     folders = [DatasetFolder(root / name) for name in datasets]
     everything = {folder.name: reading.read(folder, defenses=defenses) for folder in folders}
     if not any(everything.values()):

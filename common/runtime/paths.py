@@ -7,9 +7,12 @@ from pathlib import Path
 from common.runtime.errors import UserError
 from common.runtime.subject import Subject
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PAPER_RESULTS = Path("common") / "paper_results.yaml"  # below the repository
-AUDIT = Path("common") / "audit.yaml"  # below the repository
+PACKAGE = Path(__file__).resolve().parents[1]
+CLONED = (PACKAGE.parent / "all-train-all.sh").is_file()  # else installed from a wheel
+REPOSITORY = PACKAGE.parent if CLONED else Path.cwd()
+"""Where the dataset folders are: the clone's, or those in the folder where an installed package was started."""
+PAPER_RESULTS = PACKAGE / "paper_results.yaml"
+AUDIT = PACKAGE / "audit.yaml"
 PAPER_ITEMS = Path("docs") / "paper"  # below the repository
 FENCED = "_w_diffence"  # ends the name of a result folder with Diffence
 

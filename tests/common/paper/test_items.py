@@ -13,9 +13,9 @@ from common.paper.interface import Item, Made, Table
 from common.paper.write import Place
 from common.reports import paper, tables
 from common.runtime.errors import UserError
-from common.runtime.paths import PAPER_RESULTS, REPOSITORY
+from common.runtime.paths import PAPER_RESULTS
 
-PAPER = paper.read(REPOSITORY / PAPER_RESULTS, defenses=DEFENSES)
+PAPER = paper.read(PAPER_RESULTS, defenses=DEFENSES)
 
 
 def under(auc, accuracy, *, test=0.9, error=0.05, not_run=None):

@@ -1,5 +1,4 @@
 import math
-import shutil
 
 import pytest
 
@@ -7,14 +6,11 @@ from common.cli.summary import main
 from common.evaluation.record import Reduction
 from common.reports import summary
 from common.reports.paper import PAPER_DATASETS
-from common.runtime.paths import PAPER_RESULTS, REPOSITORY
 from tests.common.reports.test_reading import report, write
 
 
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / PAPER_RESULTS).parent.mkdir()
-    shutil.copy(REPOSITORY / PAPER_RESULTS, tmp_path / PAPER_RESULTS)
     return tmp_path
 
 
