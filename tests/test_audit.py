@@ -1,5 +1,6 @@
 """An audit by its command: of saved answers, and of a model that is asked, in a folder with nothing else."""
 
+import html
 import json
 import os
 import subprocess
@@ -55,6 +56,8 @@ def test_saved_answers_are_audited_and_nothing_is_written_over_in_silence(tmp_pa
     assert report["verdict"] in " ".join(shown.split()) and "attackers who train shadow models" in report["verdict"]
     assert report["protocols"]["held_out"]["best"]["auc"] > 0.8
     assert (tmp_path / "audits" / "mine" / "report.txt").read_text() in shown
+    page = (tmp_path / "audits" / "mine" / "report.html").read_text()
+    assert report["verdict"] in html.unescape(page) and "Diffence" not in page
     status, _, complaint = command("--answers", "mine.npz", *QUICK)
     assert status == 1 and "--replace" in complaint
     assert command("--answers", "mine.npz", *QUICK, "--replace")[0] == 0

@@ -53,7 +53,7 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
 
 
 def _add_tables(parser: argparse.ArgumentParser) -> None:
-    """What is measured instead of reporting, as a table."""
+    """What is written beside the report, and what is measured instead of it."""
     tables = {
         "--departures": "what each departure of the published code is worth",
         "--measures": "what each measure of a fence leaves to attackers who know it, alone and together; with --seeds "
@@ -68,6 +68,12 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
             choices=get_args(modes.TableStyle),
             help=f"instead of reporting, measure {what}: a table as text (without a value) or markdown",
         )
+    parser.add_argument("--latex", action="store_true", help="write the tables of the report for LaTeX too, report.tex")
+    parser.add_argument(
+        "--csv",
+        action="store_true",
+        help="write the scores of every attack for every sample of the held-out final test too, scores.csv",
+    )
     either.add_argument(
         "--shadows",
         nargs="?",
@@ -140,6 +146,7 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
         "evaluation.num_sample": options.num_sample,
     }
     experiment = flags.experiment(folder, options, network="diffusion", settings=settings)
+    _require_report(options)
     defenses = list(DEFENSES) if "all" in options.defense else list(dict.fromkeys(options.defense))
     chosen = [
         evaluate.settings_for(experiment, flags.subject(options, defense), _protocols(options)) for defense in defenses
@@ -167,6 +174,17 @@ def _protocols(options: argparse.Namespace) -> "list[Protocol]":
     if "fast" in options.attacks:
         names = [name for name, attack in ATTACKS.items() if attack.fast or name in names]
     return [replace(each, chosen=tuple(names)) for name, each in PROTOCOLS.items() if name in options.protocol]
+
+
+def _require_report(options: argparse.Namespace) -> None:
+    """Raise UserError where something is to be written beside a report that there will not be."""
+    from common.runtime.errors import UserError
+
+    instead = options.departures or options.measures or options.shadows is not None or options.seeds is not None
+    if (options.latex or options.csv) and instead:
+        raise UserError("--latex and --csv go with one report: leave out --departures, --measures, --shadows, --seeds")
+    if options.csv and set(options.protocol) == {"published"}:
+        raise UserError("--csv writes the scores of the held-out final test: --protocol needs held_out or steady too")
 
 
 def _over_seeds(experiment: "Experiment", chosen: "list[Settings]", options: argparse.Namespace) -> Work:
@@ -204,7 +222,7 @@ def _do(experiment: "Experiment", settings: "Settings", options: argparse.Namesp
         found = evaluate.worth_of_measures(experiment, settings)
         _measured(None if found is None else [found], options)
     elif not options.departures:
-        _shown(evaluate.run(experiment, settings))
+        _shown(evaluate.run(experiment, settings, latex=options.latex, csv=options.csv))
     elif options.noising or set(options.protocol) != set(get_args(modes.ProtocolName)):
         raise UserError("--departures compares protocols and noisings itself: leave out --protocol and --noising")
     else:

@@ -14,14 +14,15 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from common.diffusion.denoiser import Denoiser
-from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar, q_sample
+from common.diffusion.fitting import fitted
+from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar, published_noise, q_sample
 from common.models.unet import UNet, UNetConfig
 from common.runtime import distributed, rng
 from common.runtime.config import Batch, Fraction, NonNegative, Positive, PositiveFloat, Strict, later
 from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
-from common.runtime.modes import TrainedOn
+from common.runtime.modes import Noising, TrainedOn
 from common.runtime.progress import Bar
 from common.training.jobs import Job
 from common.training.loop import run_rounds
@@ -183,9 +184,14 @@ def show_samples(
     return denoiser.sample(noise.to(device), num_jumps=num_jumps).cpu()
 
 
-def show_purified(denoiser: Denoiser, x: torch.Tensor, *, step: int, seed: int) -> dict[str, torch.Tensor]:
-    """Images x [n, C, H, W] in [0, 1] as they are, noised and denoised, for a picture."""
-    noise = torch.randn(x.shape, generator=rng.torch_generator(seed, "picture of purified images")).to(x)
-    noised = (q_sample(2 * x - 1, noise, alpha_bar=denoiser.alpha_bar[step]) + 1) / 2
-    rows = {"x": x, "noised": noised.clamp(0, 1), "denoised": denoiser.purify(x, noise, step=step)}
+def show_purified(
+    denoiser: Denoiser, x: torch.Tensor, *, step: int, seed: int, noising: Noising = "ddpm"
+) -> dict[str, torch.Tensor]:
+    """Images x [n, C, H, W] in [0, 1] as they are, noised (in the size of the diffusion model), denoised: a picture."""
+    seen = fitted(x, denoiser.shape_of(x.shape[1:]))
+    noise = torch.randn(seen.shape, generator=rng.torch_generator(seed, "picture of purified images")).to(x)
+    noise_by = q_sample if noising == "ddpm" else published_noise
+    noised = (noise_by(2 * seen - 1, noise, alpha_bar=denoiser.alpha_bar[step]) + 1) / 2
+    denoised = denoiser.purify(x, noise, step=step, noising=noising)
+    rows = {"x": x, "noised": noised.clamp(0, 1), "denoised": denoised}
     return {name: images.cpu() for name, images in rows.items()}

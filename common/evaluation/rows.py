@@ -21,12 +21,23 @@ class Judged:
     """One attack's scores, with the resamples of the samples that it is judged on.
 
     queries:  how many a sample it asked
+    said:     bool [n], the samples that it has a score for; None where it has one for all
     """
 
     protocol: Protocol
     scored: Scored
     bootstrap: Bootstrap
     queries: int = 1
+    said: np.ndarray | None = None
+
+    @property
+    def of_every_sample(self) -> np.ndarray:
+        """float64 [n], NaN where it has no score."""
+        if self.said is None:
+            return self.scored.scores
+        found = np.full(len(self.said), np.nan)
+        found[self.said] = self.scored.scores
+        return found
 
     @cached_property
     def aucs(self) -> np.ndarray:

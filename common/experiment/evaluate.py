@@ -19,6 +19,7 @@ from common.evaluation.latency import milliseconds_per_query
 from common.evaluation.protocols import Protocol
 from common.evaluation.record import UnderProtocol
 from common.evaluation.run import Circumstances, Settings, evaluate, report
+from common.experiment.beside import beside
 from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
 from common.experiment.plan import Item
@@ -81,8 +82,12 @@ def _seconds(path: Path) -> float | None:
     return float(seconds) if isinstance(seconds, (int, float)) else None
 
 
-def run(experiment: Experiment, settings: Settings) -> str | None:
-    """Evaluate and write both result folders; the table. Of several processes the first does, the others get None."""
+def run(experiment: Experiment, settings: Settings, *, latex: bool = False, csv: bool = False) -> str | None:
+    """Evaluate and write both result folders; the table. Of several processes the first does, the others get None.
+
+    latex:  the tables for LaTeX too
+    csv:    the scores of every sample too
+    """
     start = time.monotonic()
     require_inputs(experiment, settings.subject)
     models = load_models(experiment, settings)
@@ -112,7 +117,8 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
             milliseconds_per_query=milliseconds,
         )
         without, fenced = (report(found, settings, about, fenced=fenced) for fenced in (False, True))
-        table = write.write(experiment.folder, found, without, fenced)
+        seen = beside(experiment, settings, found, models.diffusion.denoiser)
+        table = write.write(experiment.folder, found, without, fenced, beside=seen, latex=latex, csv=csv)
     alone, behind = milliseconds
     where = f"{experiment.device}, {torch.get_num_threads()} threads"
     return f"{table}\nOne query at a time takes {alone:.1f} ms without Diffence, {behind:.1f} ms with ({where})."

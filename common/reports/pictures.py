@@ -1,7 +1,8 @@
-"""Pictures: ROC curves, histograms of phi, and grids of images."""
+"""Pictures: ROC curves, histograms of phi, training curves, and grids of images."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,46 +11,28 @@ from matplotlib.figure import Figure
 
 from common.attacks.near_copies import BY_QUERIES
 from common.evaluation.judge import Verdict
-from common.evaluation.record import Report
-from common.evaluation.run import Evaluation
+from common.evaluation.record import UnderProtocol
+from common.reports.sides import ALONE, FENCES
 from common.runtime import storage
 from common.statistics.bootstrap import Bootstrap
 
 WITHOUT, WITH, STEADY = "#0072b2", "#d55e00", "#009e73"  # of Okabe and Ito, which any eye keeps apart
-FENCES = {"held_out": "paper's fence", "published": "paper's fence", "steady": "steady fence"}  # by protocol
+LOOKS = {ALONE: (WITHOUT, "s"), FENCES["held_out"]: (WITH, "o"), FENCES["steady"]: (STEADY, "^")}
+WIDTH = 4.2  # inches: at the width of a phone its letters are still read
 MANY = 10  # answers of a bin, from which on its accuracy says something
 MEMBER, NON_MEMBER = "#cc79a7", "#009e73"
 _PNG = {"Software": None}  # no version in the file: equal content, equal bytes
 
 
-class Side(NamedTuple):
-    """A verdict as pictures show it."""
-
-    label: str
-    colour: str
-    marker: str
-    verdict: Verdict
-
-
-def sides(evaluation: Evaluation) -> list[Side]:
-    """Without a fence, with that of the main protocol, and with the steady one where it is another."""
-    main, steady = evaluation.main, evaluation.pairs.get("steady")
-    found = [Side("without", WITHOUT, "s", main.without)]
-    found.append(Side(FENCES[main.protocol.name], WITH, "o", main.fenced))
-    if steady is not None and steady is not main:
-        found.append(Side(FENCES["steady"], STEADY, "^", steady.fenced))
-    return found
-
-
-def roc(evaluation: Evaluation, *, title: str) -> Figure:
-    """Log-log ROC curves of the best attack without and with the fences, with the 95 % bootstrap band of each."""
-    figure, axes = new_figure(5.2, 4.8)
-    member = evaluation.main.without.test.observations.membership
+def roc(sides: Mapping[str, Verdict], *, title: str) -> Figure:
+    """Log-log ROC curves of each side's best attack, with the 95 % bootstrap band of each."""
+    figure, axes = new_figure(WIDTH, 4.8)
+    member = sides[ALONE].test.observations.membership
     kinds = np.bincount(member)
     least = 0.5 / int(kinds.max())
     fprs = np.geomspace(least, 1, 200)
-    for label, colour, _, verdict in sides(evaluation):
-        attack = verdict.best_attack
+    for label, verdict in sides.items():
+        attack, (colour, _) = verdict.best_attack, LOOKS[label]
         judged = verdict.attacks[attack]
         tpr = Bootstrap.once(judged.scored.member).tprs(*judged.scored, fprs)[0]
         lo, hi = np.quantile(judged.bootstrap.tprs(*judged.scored, fprs), [0.025, 0.975], axis=0)
@@ -61,22 +44,21 @@ def roc(evaluation: Evaluation, *, title: str) -> Figure:
     axes.axvspan(least, one, color="grey", alpha=0.15, linewidth=0, label="less than one non-member")
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower left", fontsize=8)
     return figure
 
 
-def phis(evaluation: Evaluation, *, title: str) -> Figure:
-    """Histograms of phi of the answers to members and non-members, without (above) and with the fences (below)."""
-    verdicts = [(side.label, side.verdict) for side in sides(evaluation)]
-    figure, axes = new_figure(6.4, 2.8 * len(verdicts), rows=len(verdicts))
-    values = {label: verdict.test.phi for label, verdict in verdicts}
-    together = np.concatenate(list(values.values()))
+def phis(sides: Mapping[str, Verdict], *, title: str) -> Figure:
+    """Histograms of phi of the answers to members and non-members, each side below the other."""
+    figure, axes = new_figure(WIDTH, 2.2 * len(sides) + 0.4, rows=len(sides))
+    axes = np.atleast_1d(axes)
+    together = np.concatenate([verdict.test.phi for verdict in sides.values()])
     lo, hi = np.quantile(together, [0.002, 0.998])
     bins = np.linspace(lo, hi, 41)
-    for axis, (label, verdict) in zip(axes, verdicts, strict=True):
+    for axis, (label, verdict) in zip(axes, sides.items(), strict=True):
         member = verdict.test.observations.membership
         for kind, chosen, colour in (("members", member, MEMBER), ("non-members", ~member, NON_MEMBER)):
-            clipped = np.clip(values[label][chosen], bins[0], bins[-1])
+            clipped = np.clip(verdict.test.phi[chosen], bins[0], bins[-1])
             axis.hist(clipped, bins=bins, density=True, color=colour, alpha=0.55, label=f"{kind} ({chosen.sum()})")
         if verdict.interval is not None and np.isfinite(verdict.interval).all():
             for end in verdict.interval:
@@ -89,15 +71,20 @@ def phis(evaluation: Evaluation, *, title: str) -> Figure:
     return figure
 
 
-def near_copies(evaluation: Evaluation, *, title: str) -> Figure | None:
-    """AUC (left) and TPR at 1 % FPR (right) against the number of near-copies, with 95 % bands; None without them."""
-    ran = evaluation.main.fenced.attacks
-    asked = {k: attack.name for k, attack in BY_QUERIES.items() if attack.name in ran}
-    if len(asked) < 2:
+def asked(attacks: Mapping[str, object]) -> dict[int, str]:
+    """By the number of queries the attack by near-copies, of those that ran."""
+    return {k: attack.name for k, attack in BY_QUERIES.items() if attack.name in attacks}
+
+
+def near_copies(sides: Mapping[str, Verdict], *, title: str) -> Figure | None:
+    """AUC (above) and TPR at 1 % FPR (below) against the number of near-copies, with 95 % bands; None without them."""
+    by_queries = asked(sides[ALONE].attacks)
+    if len(by_queries) < 2:
         return None
-    figure, axes = new_figure(7.6, 3.8, columns=2)
-    for label, colour, marker, verdict in sides(evaluation):
-        rows = [verdict.attacks[name].measured for name in asked.values()]
+    figure, axes = new_figure(WIDTH, 5.6, rows=2)
+    for label, verdict in sides.items():
+        colour, marker = LOOKS[label]
+        rows = [verdict.attacks[name].measured for name in by_queries.values()]
         points = [row.tpr_points["0.01"] for row in rows]
         curves = (
             ([row.auc for row in rows], [row.auc_ci for row in rows]),
@@ -105,26 +92,23 @@ def near_copies(evaluation: Evaluation, *, title: str) -> Figure | None:
         )
         for axis, (values, ends) in zip(axes, curves, strict=True):
             lo, hi = zip(*ends, strict=True)
-            axis.plot(list(asked), values, color=colour, marker=marker, label=label)
-            axis.fill_between(list(asked), lo, hi, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(list(by_queries), values, color=colour, marker=marker, label=label)
+            axis.fill_between(list(by_queries), lo, hi, color=colour, alpha=0.2, linewidth=0)
+    ticks = list(by_queries)
     for axis, name, guess in zip(axes, ("AUC", "TPR at 1 % FPR"), (0.5, 0.01), strict=True):
         axis.axhline(guess, color="grey", linestyle=":", label="guessing")
-        axis.set(xscale="log", xticks=list(asked), xticklabels=list(asked), xlabel="queries an image", ylabel=name)
+        axis.set(xscale="log", xticks=ticks, xticklabels=ticks, xlabel="queries an image", ylabel=name)
         axis.minorticks_off()
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=2)
     figure.suptitle(f"{title}: near-copies", fontsize=11)
     return figure
 
 
-def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
-    """Accuracy against confidence of the answers to non-members, without (left) and with the fences (right)."""
-    main = fenced.main
-    parts = [("without", WITHOUT, without.protocols[main]), (FENCES[main], WITH, fenced.protocols[main])]
-    if "steady" in fenced.protocols and main != "steady":
-        parts.append((FENCES["steady"], STEADY, fenced.protocols["steady"]))
-    figure, axes = new_figure(3.8 * len(parts), 4.0, columns=len(parts))
-    for axis, (name, colour, part) in zip(axes, parts, strict=True):
-        utility = part.utility
+def reliability(sides: Mapping[str, UnderProtocol], *, title: str) -> Figure:
+    """Accuracy against confidence of the answers to non-members, each side below the other."""
+    figure, axes = new_figure(WIDTH, 2.6 * len(sides) + 0.4, rows=len(sides))
+    for axis, (name, part) in zip(np.atleast_1d(axes), sides.items(), strict=True):
+        (colour, _), utility = LOOKS[name], part.utility
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=name)
         if utility is not None:
@@ -140,7 +124,19 @@ def reliability(without: Report, fenced: Report, *, title: str) -> Figure:
             confidences = np.array(bins.confidences)[there]
             axis.plot(confidences, confidences, "k_", markersize=8, label="mean confidence")
             axis.set_title(f"{name}: calibration error {utility.calibration_error.value:.3f}", fontsize=10)
-        axis.legend(fontsize=7, loc="upper left")
+        axis.legend(fontsize=8, loc="upper left")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def curves(log: Mapping[str, np.ndarray], *, title: str) -> Figure:
+    """Each measurement of a training float64 [rounds] against the round, each below the other."""
+    figure, axes = new_figure(WIDTH, 1.5 * len(log) + 0.5, rows=len(log))
+    axes = np.atleast_1d(axes)
+    for axis, (name, values) in zip(axes, log.items(), strict=True):
+        axis.plot(np.arange(1, len(values) + 1), values, color=WITHOUT, marker="o" if len(values) < 2 else "")
+        axis.set(ylabel=name)
+    axes[-1].set_xlabel("round")
     figure.suptitle(title, fontsize=11)
     return figure
 

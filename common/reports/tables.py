@@ -1,8 +1,17 @@
 """Tables of text cells, for a terminal, as Markdown and for LaTeX."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 Row = Sequence[str]
+
+
+class Table(NamedTuple):
+    """Cells of text, and a sentence that says what they are."""
+
+    caption: str
+    header: Row
+    rows: Sequence[Row]
 
 
 def text(header: Row, rows: Sequence[Row]) -> str:
@@ -20,17 +29,36 @@ def markdown(header: Row, rows: Sequence[Row]) -> str:
 
 
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "\\": r"\textbackslash{}"}
+_LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "…": r"\ldots{}"}
+
+
+def in_latex(text: str) -> str:
+    """A text in which nothing is a command of LaTeX."""
+    return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
 def latex(header: Row, rows: Sequence[Row]) -> str:
     """A tabular of the package booktabs."""
 
     def line(row: Row) -> str:
-        return " & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in row) + r" \\"
+        # in braces, where a cell would be taken for an option of the line before
+        return (
+            " & ".join(f"{{{in_latex(cell)}}}" if cell[:1] in ("[", "*") else in_latex(cell) for cell in row) + r" \\"
+        )
 
     columns = "l" + "r" * (len(header) - 1)
     above = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(header), r"\midrule"]
     return "\n".join([*above, *map(line, rows), r"\bottomrule", r"\end{tabular}"])
+
+
+def floats(given: Sequence[Table]) -> str:
+    """Tables for `\\input` into a document in LaTeX, each a float with its caption."""
+    parts = []
+    for table in given:
+        caption = rf"\caption{{{in_latex(table.caption)}}}"
+        lines = [r"\begin{table}", r"\centering", caption, latex(table.header, table.rows), r"\end{table}"]
+        parts.append("\n".join(lines))
+    return "\n\n".join(["% needs the package booktabs", *parts]) + "\n"
 
 
 STYLES = {"text": text, "markdown": markdown, "latex": latex}

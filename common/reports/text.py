@@ -3,21 +3,15 @@
 import textwrap
 from collections.abc import Callable, Sequence
 
-from common.evaluation.record import (
-    AttackRow,
-    Best,
-    Chosen,
-    Difference,
-    Ends,
-    Estimate,
-    Point,
-    Report,
-    UnderProtocol,
-    Utility,
-)
+from common.evaluation.record import AttackRow, Difference, Estimate, Report, UnderProtocol, Utility
 from common.reports import verdict
+from common.reports.cells import NOTHING
+from common.reports.cells import auc as _auc
+from common.reports.cells import difference as _shown
+from common.reports.cells import estimate as _estimate
+from common.reports.cells import interval as _interval
+from common.reports.cells import point as _point
 
-NOTHING = "-"  # a cell without a value
 WIDTH = 120
 TITLES = {
     "held_out": "held-out protocol",
@@ -181,24 +175,6 @@ def _few_mistakes(*parts: UnderProtocol) -> list[str]:
     return lines if len(lines) > 1 else []
 
 
-def _point(point: Point | None) -> str:
-    """A rate, its exact interval and its counts."""
-    if point is None:
-        return NOTHING
-    low, high = point.interval
-    mark = "" if point.resolved else "*"
-    rate = point.hits / point.of
-    return f"{rate:.3f}{mark} [{low:.3f}, {high:.3f}] {point.hits}/{point.of} at {point.mistakes}/{point.among}"
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    return (
-        NOTHING
-        if estimate is None
-        else f"{estimate.value:.3f} [{estimate.interval[0]:.3f}, {estimate.interval[1]:.3f}]"
-    )
-
-
 def _brief(name: str, without: UnderProtocol, fenced: UnderProtocol) -> list[str]:
     """A protocol in brief: a row for each attack, and the best."""
     parts = (without, fenced)
@@ -229,19 +205,7 @@ def _privacy_lines(without: Report) -> list[str]:
     return [f"DP-SGD: epsilon {without.privacy.epsilon:.3g} at delta {without.privacy.delta:g}, without Diffence only"]
 
 
-def _interval(ends: Ends | None) -> str:
-    return "[-inf, inf]" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
-
-
 def _cells(row: AttackRow | None) -> str:
     if row is None:
         return NOTHING
     return f"{_auc(row):<23}{row.balanced_accuracy:>7.3f}{row.tpr_at_fpr['0.01']:>8.3f}"
-
-
-def _auc(row: AttackRow | Best | Chosen) -> str:
-    return f"{row.auc:.3f}" + (f" [{row.auc_ci[0]:.3f}, {row.auc_ci[1]:.3f}]" if row.auc_ci else "")
-
-
-def _shown(difference: Difference | None) -> str:
-    return NOTHING if difference is None else str(difference)

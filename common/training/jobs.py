@@ -76,7 +76,7 @@ class Job:
 
     @property
     def log_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".log.csv")
+        return log_path(self.path)
 
     @property
     def events_path(self) -> Path:
@@ -197,6 +197,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
         elif was != now:
             changes.append(f"{prefix}{key}: {was} -> {now}")
     return ", ".join(filter(None, changes))
+
+
+def log_path(checkpoint: Path) -> Path:
+    return checkpoint.with_name(checkpoint.name + ".log.csv")
 
 
 def seconds_path(checkpoint: Path) -> Path:

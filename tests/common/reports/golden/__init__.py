@@ -4,6 +4,7 @@ After a change that is meant to change them: python -m tests.common.reports.gold
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from common.attacks.interface import Attack, Needs
@@ -48,13 +49,17 @@ SETTINGS = Settings(
 )
 
 
-def made() -> dict[bool, Report]:
-    """The report of the classifier alone, and of the fenced one, without the versions of the packages."""
+@cache
+def evaluated() -> Evaluation:
     pairs, counts = {}, {}
     for protocol in (ONCE, PUBLISHED):
         drawn = run(Untrained(**vars(protocol)))[0]
         pairs[protocol.name] = judge(drawn, CONFIG, seed=3)
         counts |= {name: role.counts for name, role in drawn.roles.items()}
-    evaluation = Evaluation(pairs, counts)
-    reports = {fenced: report(evaluation, SETTINGS, ABOUT, fenced=fenced) for fenced in (False, True)}
+    return Evaluation(pairs, counts)
+
+
+def made() -> dict[bool, Report]:
+    """The report of the classifier alone, and of the fenced one, without the versions of the packages."""
+    reports = {fenced: report(evaluated(), SETTINGS, ABOUT, fenced=fenced) for fenced in (False, True)}
     return {fenced: each.model_copy(update={"versions": {}}) for fenced, each in reports.items()}
