@@ -72,6 +72,7 @@ def test_a_job_goes_back_into_the_queue_and_ends_with_the_files_of_one_that_had_
     one, two = (Path(shutil.copytree(trained, tmp_path / name)) for name in ("one", "two"))
     for root in (one, two):
         miniature.shrink(root / "digits" / "configs" / "ddpm.yaml", {"training": {"total_steps": 60}})
+        shutil.rmtree(root / MODELS)
     assert served.run(one, "digits", "train_ddpm.py").returncode == 0
 
     scheduler = Scheduler(two, tmp_path)
