@@ -37,7 +37,7 @@ def test_whole_path(trained: Path, dataset: str) -> None:
         json.loads((results / name / "report.json").read_text()) for name in ("undefended", "undefended_w_diffence")
     )
     for folder in ("undefended", "undefended_w_diffence"):
-        for name in ("report.txt", "roc.png", "phi.png", "copies.png", "reliability.png"):
+        for name in ("report.txt", "report.html", "roc.png", "phi.png", "copies.png", "reliability.png"):
             assert (results / folder / name).stat().st_size > 0
         assert (results / folder / "report.txt").read_text() in done.stdout
     assert (plain["dataset"], plain["defense"], plain["diffence"]) == (dataset, "undefended", False)
@@ -148,13 +148,25 @@ def test_evaluating_again_reads_the_bank_and_gives_the_same_report(trained: Path
 def test_attacks_are_chosen_by_name(trained: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(trained, root)
+    results = root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence"
+    done = served.run(root, *EVALUATE, "--attacks", "loss", "--protocol", "held_out", "--latex", "--csv")
+    assert done.returncode == 0, done.stderr
+    header, *rows = (results / "scores.csv").read_text().splitlines()
+    assert header == "fence,set,index,label,member,loss" and len(rows) == 2 * 2 * 12
+    assert "loss & 1 & " in (results / "report.tex").read_text()
+    page = (results / "report.html").read_text()
+    for title in ("Most exposed images", "What the fence does to images", "Training", "Not tested, and why"):
+        assert f">{title}</h2>" in page
     done = served.run(root, *EVALUATE, "--attacks", "work", "loss", "--protocol", "held_out")
     assert done.returncode == 0, done.stderr
-    results = root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence"
+    assert not (results / "scores.csv").exists() and not (results / "report.tex").exists()  # of the evaluation before
     report = json.loads((results / "report.json").read_text())
     assert set(report["protocols"]["held_out"]["attacks"]) == {"work", "loss"}
     assert not (results / "copies.png").exists()
     assert served.run(root, *EVALUATE, "--attacks", "wrok").returncode == 2
+    assert "--latex and --csv go with one report" in served.run(root, *EVALUATE, "--csv", "--departures").stderr
+    refused = served.run(root, *EVALUATE, "--csv", "--protocol", "published")
+    assert refused.returncode == 1 and "held_out or steady" in refused.stderr
 
 
 def test_several_seeds_are_evaluated_anew_and_what_is_finished_is_kept(trained: Path, tmp_path: Path) -> None:

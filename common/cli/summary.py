@@ -7,7 +7,7 @@ from common.cli import flags
 from common.cli.run import Work, run
 from common.defenses import DEFENSES
 from common.runtime.modes import TableStyle
-from common.runtime.paths import REPOSITORY, dataset_names
+from common.runtime.paths import REPOSITORY, DatasetFolder, dataset_names
 
 
 def main(argv: list[str] | None = None, *, root: Path = REPOSITORY) -> int:
@@ -17,7 +17,14 @@ def main(argv: list[str] | None = None, *, root: Path = REPOSITORY) -> int:
     )
     datasets = dataset_names()
     parser.add_argument("--dataset", action="append", choices=datasets, help="may be repeated; default: all")
-    parser.add_argument("--markdown", action="store_true", help="Markdown instead of plain text")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--markdown", action="store_true", help="Markdown instead of plain text")
+    shown.add_argument("--latex", action="store_true", help="tables for LaTeX instead of plain text")
+    shown.add_argument(
+        "--html",
+        action="store_true",
+        help="write a page over all defences of each dataset, DATASET/evaluate_MIAs/results/report.html, instead",
+    )
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--seeds", action="store_true", help="the evaluations of `evaluate_mia.sh --seeds` instead")
     either.add_argument("--shadows", action="store_true", help="the audits of `evaluate_mia.sh --shadows` instead")
@@ -36,11 +43,23 @@ def _prepare(root: Path, options: argparse.Namespace, datasets: tuple[str, ...])
     from common.runtime.errors import UserError
     from common.training.jobs import last_seconds
 
+    def write_pages() -> None:
+        from common.reports import overview
+
+        if options.seeds or options.shadows or options.into:
+            raise UserError("--html writes one page of all there is: leave out --seeds, --shadows and --into")
+        there = [folder for folder in map(DatasetFolder, (root / name for name in datasets)) if folder.reports()]
+        named = [DatasetFolder(root / name) for name in options.dataset or ()]
+        for folder in named or there or [DatasetFolder(root / datasets[0])]:
+            print(folder.shown(overview.write(folder, defenses=list(DEFENSES))))
+
     def show() -> None:
-        style: TableStyle = "markdown" if options.markdown or options.into else "text"
+        style: TableStyle = "latex" if options.latex else "markdown" if options.markdown or options.into else "text"
         chosen = options.dataset or datasets
         if options.into and not (options.seeds or options.shadows):
             raise UserError("--into goes with --seeds or --shadows")
+        if options.into and options.latex:
+            raise UserError("--into writes Markdown: leave out --latex")
         if options.seeds:
             table = over_seeds.summarise(root, chosen, defenses=list(DEFENSES), style=style)
         elif options.shadows:
@@ -52,4 +71,4 @@ def _prepare(root: Path, options: argparse.Namespace, datasets: tuple[str, ...])
         else:
             print(table)
 
-    return Work(do=show)
+    return Work(do=write_pages if options.html else show)

@@ -92,10 +92,10 @@ class Diffence(nn.Module):
 
     @torch.no_grad()
     def raw(self, x: torch.Tensor) -> torch.Tensor:
-        """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]."""
+        """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]; few cost little."""
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         self.eval()
-        return self._with_raw(x, None, self._size(x, pass_size)).logits[:, -1]
+        return self._with_raw(x, None, self._size(x, query_size)).logits[:, -1]
 
     def draw(
         self,

@@ -121,7 +121,11 @@ def run(experiment: Experiment, settings: Settings, *, latex: bool = False, csv:
         table = write.write(experiment.folder, found, without, fenced, beside=seen, latex=latex, csv=csv)
     alone, behind = milliseconds
     where = f"{experiment.device}, {torch.get_num_threads()} threads"
-    return f"{table}\nOne query at a time takes {alone:.1f} ms without Diffence, {behind:.1f} ms with ({where})."
+    page = experiment.folder.shown(targets[1] / "report.html")
+    return (
+        f"{table}\nOne query at a time takes {alone:.1f} ms without Diffence, {behind:.1f} ms with ({where}).\n"
+        f"All of it on one page: {page}"
+    )
 
 
 def measure_departures(experiment: Experiment, settings: Settings, *, style: TableStyle) -> str | None:

@@ -20,14 +20,24 @@ def bars(
     marks: Mapping[str, Sequence[float]],
     label: str,
     floor: float = 0,
+    ends: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    width: float = 5.2,
 ) -> Figure:
-    """A group of bars for each name, and marks for what others report of the same; ``floor`` is where bars begin."""
-    figure, axes = new_figure(5.2, 0.45 * len(names) + 1.6)
+    """A group of bars for each name, and marks for what others report of the same.
+
+    floor:  where bars begin
+    ends:   of the values' intervals
+    width:  of the figure, in inches
+    """
+    figure, axes = new_figure(width, 0.45 * len(names) + 1.6)
     height, places = 0.8 / len(values), np.arange(len(names))
     for number, (kind, lengths) in enumerate(values.items()):
         at = places + (number - (len(values) - 1) / 2) * height
         look = {"color": COLOURS[number], "hatch": HATCHES[number], "edgecolor": "white", "label": kind}
         axes.barh(at, np.array(lengths) - floor, height, left=floor, **look)
+        if ends is not None:
+            low, high = np.array(ends[kind]).T
+            axes.hlines(at, low, high, color="black", linewidth=1)
     for number, (kind, reported) in enumerate(marks.items()):
         at = places + (number - (len(marks) - 1) / 2) * height
         axes.plot(

@@ -51,11 +51,12 @@ ATTACK_HEADER = [
 
 def table(found: Mapping[Subject, Pairs], *, style: TableStyle) -> str:
     """All defences in one table, and the attacks of each in one of its own."""
-    make, mark = tables.STYLES[style], "#### " if style == "markdown" else ""
-    parts = [READING, make(HEADER, [_row(subject, pairs) for subject, pairs in found.items()])]
+    make = tables.STYLES[style]
+    parts = [tables.prose(READING, style=style), make(HEADER, rows(found))]
     for subject, pairs in found.items():
         seeds = ", ".join(str(fenced.seed) for _, fenced in pairs)
-        parts += [f"{mark}{subject}, seeds {seeds}", make(ATTACK_HEADER, list(_attack_rows(pairs)))]
+        named = tables.title(f"{subject}, seeds {seeds}", style=style, depth=4)
+        parts += [named, make(ATTACK_HEADER, list(_attack_rows(pairs)))]
     return "\n\n".join(parts)
 
 
@@ -66,9 +67,9 @@ def summarise(root: Path, datasets: Sequence[str], *, defenses: Collection[str],
     """
     parts = []
     for name in datasets:
-        found = _found(DatasetFolder(root / name), defenses)
+        found = read(DatasetFolder(root / name), defenses)
         if found:
-            parts += [f"{'### ' if style == 'markdown' else ''}{name}, over seeds", table(found, style=style)]
+            parts += [tables.title(f"{name}, over seeds", style=style), table(found, style=style)]
     if not parts:
         raise UserError(
             f"no evaluations over seeds of {', '.join(datasets)} yet: in {datasets[0]}/evaluate_MIAs/ "
@@ -77,7 +78,12 @@ def summarise(root: Path, datasets: Sequence[str], *, defenses: Collection[str],
     return "\n\n".join(parts)
 
 
-def _found(folder: DatasetFolder, defenses: Collection[str]) -> dict[Subject, list[tuple[Report, Report]]]:
+def rows(found: Mapping[Subject, Pairs]) -> list[list[str]]:
+    """Under ``HEADER``, one for each defence."""
+    return [_row(subject, pairs) for subject, pairs in found.items()]
+
+
+def read(folder: DatasetFolder, defenses: Collection[str]) -> dict[Subject, list[tuple[Report, Report]]]:
     """The whole pairs of reports of every seed."""
     by_seed = [reading.read(folder.of_seed(seed), defenses=defenses) for seed in folder.seeds()]
     subjects = {key.subject for reports in by_seed for key in reports}

@@ -114,7 +114,7 @@ def image(pixels: torch.Tensor) -> str:
         one = F.interpolate(one, scale_factor=MOST / size, mode="area")
     coloured = (255 * one[0].clamp(0, 1)).round().to(torch.uint8).expand(3, -1, -1)
     file = io.BytesIO()
-    imsave(file, coloured.permute(1, 2, 0).numpy(), format="png", metadata={"Software": None})
+    imsave(file, coloured.permute(1, 2, 0).numpy(), format="png", metadata={"Software": ""})
     return _address(file.getvalue(), "image/png")
 
 

@@ -38,6 +38,16 @@ def read(folder: DatasetFolder, *, defenses: Collection[str]) -> Reports:
     return reports
 
 
+def subjects(reports: Reports, *, defenses: Collection[str]) -> list[Subject]:
+    """ResNet before other models, defences in the given order."""
+    order = {name: place for place, name in enumerate(defenses)}
+
+    def place(subject: Subject) -> tuple[bool, str, str, int]:
+        return subject.model != "resnet", subject.model, subject.original or "", order[subject.defense]
+
+    return sorted({key.subject for key in reports}, key=place)
+
+
 def torn(reports: Reports) -> list[str]:
     """A line for each classifier whose reports with and without Diffence are of different evaluations."""
     lines = []

@@ -62,9 +62,8 @@ def _glance(results: Results) -> list[Block]:
         "a hundred. Guessing finds 1 %.",
     ]
     if results.fenced is not None:
-        reading.append("Milliseconds are of the machine that evaluated, one image at a time.")
-    taken = report_tables.milliseconds(results.without, results.fenced)
-    return [Grid(report_tables.glance(results.parts, taken)), Points(reading)]
+        reading.append("Reconstructions: passes through the diffusion model that the mean answer takes.")
+    return [Grid(report_tables.glance(results.parts)), Points(reading)]
 
 
 def _strongest(results: Results) -> list[Block]:

@@ -6,7 +6,6 @@ from typing import Any
 from common.evaluation.record import AttackRow, Report, UnderProtocol
 from common.reports import cells
 from common.reports.cells import NOTHING
-from common.reports.sides import ALONE, FENCES
 from common.reports.tables import Table
 
 Parts = Mapping[str, UnderProtocol]
@@ -16,7 +15,7 @@ FEW = 5  # attacks that are the strongest
 
 def tables(without: Report, fenced: Report | None, parts: Parts) -> Iterator[Table]:
     """All that are of results, in the order of the page."""
-    yield glance(parts, milliseconds(without, fenced))
+    yield glance(parts)
     yield attacks(parts)
     yield few_mistakes(parts)
     yield service(parts)
@@ -25,15 +24,15 @@ def tables(without: Report, fenced: Report | None, parts: Parts) -> Iterator[Tab
     yield from not_run(parts)
 
 
-def glance(parts: Parts, taken: Mapping[str, float | None]) -> Table:
-    """In numbers of a hundred, for readers who know no AUC; taken: milliseconds a query, by side."""
+def glance(parts: Parts) -> Table:
+    """In numbers of a hundred, for readers who know no AUC."""
     header = ["", "right of 100 tries [95 %]", "strongest attack", "queries an image"]
-    header += ["training images found at 1 % false alarms", "accuracy on new images", "milliseconds a query"]
+    header += ["training images found at 1 % false alarms", "accuracy on new images"]
+    header += ["reconstructions a query"] if len(parts) > 1 else []
     rows = []
     for name, part in parts.items():
         row, ends = strongest(part), part.best.auc_ci
         certain = "" if ends is None else f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
-        milliseconds = taken.get(name)
         rows.append(
             [
                 name,
@@ -42,16 +41,11 @@ def glance(parts: Parts, taken: Mapping[str, float | None]) -> Table:
                 NOTHING if row is None or row.queries is None else str(row.queries),
                 NOTHING if row is None else _found(row),
                 NOTHING if part.accuracy is None else f"{100 * part.accuracy.test:.1f} %",
-                NOTHING if milliseconds is None else f"{milliseconds:.1f}",
             ]
         )
+        if len(parts) > 1:
+            rows[-1].append(_number("reconstructions_per_query", 2)(part))
     return Table("What the strongest attacker gets, and what honest users pay.", header, rows)
-
-
-def milliseconds(without: Report, fenced: Report | None) -> dict[str, float | None]:
-    """A query, by side; it is measured without a fence and with that of the main protocol."""
-    behind = {} if fenced is None else {FENCES[fenced.main]: fenced.milliseconds_per_query}
-    return {ALONE: without.milliseconds_per_query, **behind}
 
 
 def strongest(part: UnderProtocol) -> AttackRow | None:
@@ -73,7 +67,7 @@ def attacks(parts: Parts, *, most: int | None = None) -> Table:
     names = sorted(dict.fromkeys(name for part in parts.values() for name in part.attacks), key=greatest, reverse=True)
     caption = "AUC of each attack with its 95 % interval, and how many queries an image it asks; 0.5 is guessing."
     if len(parts) > 1:
-        caption += " Less: what the last fence takes from it, on shared resamples."
+        caption += " Difference: with the last fence less without, on shared resamples."
     last = list(parts.values())[-1]
     rows = []
     for name in names[:most]:
@@ -85,7 +79,7 @@ def attacks(parts: Parts, *, most: int | None = None) -> Table:
         rows.append([name, NOTHING if asked is None else str(asked), *cells_of, *less])
     if most is not None and most < len(names):
         caption = f"The strongest {most} of {len(names)}. {caption}"
-    return Table(caption, ["attack", "queries", *parts, *(["less"] if len(parts) > 1 else [])], rows)
+    return Table(caption, ["attack", "queries", *parts, *(["difference"] if len(parts) > 1 else [])], rows)
 
 
 def few_mistakes(parts: Parts) -> Table:
@@ -112,13 +106,6 @@ def service(parts: Parts) -> Table:
     def useful(name: str) -> Callable[[UnderProtocol], str]:
         return lambda part: cells.estimate(None if part.utility is None else getattr(part.utility, name))
 
-    def number(name: str, digits: int) -> Callable[[UnderProtocol], str]:
-        def cell(part: UnderProtocol) -> str:
-            value = getattr(part, name)
-            return NOTHING if value is None else f"{value:.{digits}f}"
-
-        return cell
-
     def accuracy(part: UnderProtocol) -> str:
         return NOTHING if part.accuracy is None else f"{part.accuracy.train:.4f} / {part.accuracy.test:.4f}"
 
@@ -130,12 +117,20 @@ def service(parts: Parts) -> Table:
     }
     if len(parts) > 1:
         shown |= {
-            "same label as without a fence": number("label_agreement", 4),
-            "answered by raw logits": number("raw_answer_rate", 4),
-            "reconstructions a query": number("reconstructions_per_query", 2),
+            "same label as without a fence": _number("label_agreement", 4),
+            "answered by raw logits": _number("raw_answer_rate", 4),
+            "reconstructions a query": _number("reconstructions_per_query", 2),
         }
     rows = [[title, *(cell(part) for part in parts.values())] for title, cell in shown.items()]
     return Table("What the answers are worth to honest users, with 95 % intervals.", ["", *parts], rows)
+
+
+def _number(name: str, digits: int) -> Callable[[UnderProtocol], str]:
+    def cell(part: UnderProtocol) -> str:
+        value = getattr(part, name)
+        return NOTHING if value is None else f"{value:.{digits}f}"
+
+    return cell
 
 
 def published(without: Report, fenced: Report | None) -> Table:
@@ -189,10 +184,9 @@ def counts(report: Report) -> Table:
 
 
 def provenance(report: Report) -> Table:
-    """What it was made from, and with."""
+    """What it was made from, and with; not how long it took, so that the same evaluation gives the same page."""
     rows = [["seed", str(report.seed)]] if report.seed is not None else []
     rows += [["evaluation", report.evaluation]] if report.evaluation else []
-    rows += [["seconds", f"{report.seconds:g}"]] if report.seconds is not None else []
     if report.permutation is not None:
         rows.append(["order that decides who is a member", report.permutation.source])
     rows += [[f"version of {name}", version] for name, version in report.versions.items()]

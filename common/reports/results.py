@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from common.evaluation.judge import Verdict
 from common.evaluation.record import Report, UnderProtocol
-from common.reports import pictures
+from common.reports import pictures, sides
 from common.runtime.images import Labelled
 
 
@@ -54,12 +54,24 @@ class Results:
         return self.without if self.fenced is None else self.fenced
 
 
-def figures(sides: Mapping[str, Verdict], parts: Mapping[str, UnderProtocol], *, title: str) -> dict[str, Figure]:
+def of(
+    title: str,
+    without: Report,
+    fenced: Report | None,
+    found: Mapping[str, Verdict],
+    beside: Beside | None = None,
+) -> Results:
+    """With all figures drawn; ``fenced`` is None and ``found`` has one side, ALONE, where there is no fence."""
+    parts = sides.parts(without, fenced)
+    return Results(title, without, fenced, found, parts, figures(found, parts, title=title), beside or Beside())
+
+
+def figures(found: Mapping[str, Verdict], parts: Mapping[str, UnderProtocol], *, title: str) -> dict[str, Figure]:
     """Those that there are, by name."""
-    found = {
-        "roc": pictures.roc(sides, title=title),
-        "phi": pictures.phis(sides, title=title),
-        "copies": pictures.near_copies(sides, title=title),
+    drawn = {
+        "roc": pictures.roc(found, title=title),
+        "phi": pictures.phis(found, title=title),
+        "copies": pictures.near_copies(found, title=title),
         "reliability": pictures.reliability(parts, title=title),
     }
-    return {name: figure for name, figure in found.items() if figure is not None}
+    return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -37,17 +37,23 @@ def summarise(root: Path, datasets: Sequence[str], *, order: Sequence[str], styl
     """Every dataset's table, defences in the given order. Raises UserError where there is none, or one is damaged."""
     parts = []
     for name in datasets:
-        found = [_read(path) for path in DatasetFolder(root / name).shadow_reports()]
+        found = read(DatasetFolder(root / name), order=order)
         if found:
-            found.sort(key=lambda each: (each.model, order.index(each.defense), each.canaries))
-            title = f"{'### ' if style == 'markdown' else ''}{name}, by shadow models"
-            parts += [title, READING, tables.STYLES[style](HEADER, [_row(each) for each in found])]
+            title = tables.title(f"{name}, by shadow models", style=style)
+            table = tables.STYLES[style](HEADER, [row(each) for each in found.values()])
+            parts += [title, tables.prose(READING, style=style), table]
     if not parts:
         raise UserError(
             f"no audits by shadow models of {', '.join(datasets)} yet: in {datasets[0]}/ `python train_shadows.py "
             "--defense undefended`, then in evaluate_MIAs/ `bash evaluate_mia.sh --defense undefended --shadows`"
         )
     return "\n\n".join(parts)
+
+
+def read(folder: DatasetFolder, *, order: Sequence[str]) -> dict[Path, ShadowReport]:
+    """A dataset's audits by their folder, defences in the given order. Raises UserError where one is damaged."""
+    found = {path.parent: _read(path) for path in folder.shadow_reports()}
+    return dict(sorted(found.items(), key=lambda item: (item[1].model, order.index(item[1].defense), item[1].canaries)))
 
 
 def _read(path: Path) -> ShadowReport:
@@ -59,7 +65,7 @@ def _read(path: Path) -> ShadowReport:
         raise UserError(f"{path}: not readable JSON ({error}): move its folder away, or audit again") from error
 
 
-def _row(report: ShadowReport) -> list[str]:
+def row(report: ShadowReport) -> list[str]:
     chosen = [part.attacks[part.chosen] for part in report.fences.values()]
     runs = [part.one_run for part in report.fences.values()]
 

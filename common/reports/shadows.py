@@ -1,4 +1,4 @@
-"""An audit by shadow models as text and pictures, from the record alone."""
+"""An audit by shadow models as a page, text and pictures, from the record alone."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -7,12 +7,15 @@ from pathlib import Path
 import torch
 
 from common.evaluation.shadow_record import OfAllModels, Rate, ShadowReport
-from common.reports import pictures, tables
+from common.reports import page, pictures, tables
+from common.reports.page import Block, Grid, Images, Page, Points, Section
+from common.reports.tables import Table
 from common.runtime import storage
 
 WIDTH = 120
 NOTHING = "-"
 NAMES = {"none": "alone", "paper": "paper's fence", "steady": "steady fence"}
+BY = {"none": "without a fence", "paper": "with the paper's fence", "steady": "with the steady fence"}
 BEHIND = {"shared": "one diffusion model, the target's", "own": "a diffusion model of their own each"}
 READING = (
     "Each attack knows what shadow models answer behind the same fence, each with a rule of its own. Target: the AUC "
@@ -24,13 +27,14 @@ READING = (
 
 
 def write(folder: Path, report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> str:
-    """Write shadows.json, shadows.txt and the most vulnerable samples' images; the text.
+    """Write shadows.json, shadows.txt, report.html and the most vulnerable samples' images; the text.
 
     pictured:  of the most vulnerable, float [v, C, H, W] in [0, 1], by the name of the picture's row
     """
     said = text(report)
     with storage.staged_folders(folder, last="shadows.json") as (stage,):
         storage.write_text(stage / "shadows.txt", said)
+        storage.write_text(stage / "report.html", page.render(of(report, pictured)))
         if report.vulnerable:
             title = f"{report.dataset}, {report.defense}: most vulnerable, left to right"
             pictures.save(pictures.image_grid(dict(pictured), title=title), stage / "vulnerable.png")
@@ -38,15 +42,73 @@ def write(folder: Path, report: ShadowReport, pictured: Mapping[str, torch.Tenso
     return said
 
 
+def of(report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> Page:
+    """The page; ``pictured`` as for ``write``."""
+    sections: dict[str, list[Block]] = {
+        f"{NAMES[name].capitalize()}": list(_blocks(report, name)) for name in report.fences
+    }
+    sections["Proofs"] = [Points(_proofs(report))]
+    sections["Most vulnerable images"] = _pictured(report, pictured) if report.vulnerable else []
+    sections["Not tested"] = [Points(NOT_TESTED)]
+    made = [["seed", str(report.seed)]]
+    made += [[f"version of {name}", version] for name, version in report.versions.items()]
+    made += [[f"samples, {role}", str(count)] for role, count in report.samples.items()]
+    sections["Provenance"] = [Grid(Table("What these numbers were made with.", ["what", "value"], made))]
+    return Page(
+        title=f"Audit by shadow models: {report.dataset}, {report.defense} ({report.model})",
+        verdict=_verdict(report),
+        caveats=[_made(report), *(f"{each.rstrip('.')}." for each in READING.split(". "))],
+        sections=[Section(title, blocks) for title, blocks in sections.items()],
+    )
+
+
+def _verdict(report: ShadowReport) -> str:
+    """By the attack that the fitting role chose, each model being the target in its turn."""
+    said = []
+    for name, part in report.fences.items():
+        row = part.attacks[part.chosen].models
+        low, high = (f"{100 * end:.0f}" for end in row.auc_ci)
+        said.append(f"{100 * row.auc:.0f} of 100 cases {BY[name]} (95 % sure: {low} to {high}; {part.chosen})")
+    ranges = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    return (
+        f"Shown one training image and one other image, an attacker who trains {report.shadows} models like this one "
+        f"picks the training image in {ranges}, where a coin gets 50."
+    )
+
+
+def _made(report: ShadowReport) -> str:
+    return (
+        f"{report.shadows} shadow models behind {BEHIND[report.diffusion]}; {report.samples['final_test']} samples; "
+        f"test accuracy {report.test_accuracy:.3f}, mean of all models {report.mean_test_accuracy:.3f}."
+    )
+
+
+def _blocks(report: ShadowReport, fence: str) -> Iterator[Block]:
+    part = report.fences[fence]
+    caption = f"Attacks {BY[fence]}; the fitting role chose {part.chosen}."
+    yield Grid(Table(caption, HEADER, list(_rows(report, fence))))
+    if part.not_run:
+        yield Grid(Table("Attacks that did not run.", ["attack", "why"], [list(each) for each in part.not_run.items()]))
+
+
+def _pictured(report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> list[Block]:
+    rows = {
+        name: [
+            (page.image(one), f"training image {each.index}, label {each.label}, {name}")
+            for one, each in zip(images, report.vulnerable, strict=True)
+        ]
+        for name, images in pictured.items()
+    }
+    header = ["sample", *map(_named, report.fences)]
+    separations = Grid(Table("Separation in standard deviations, behind each fence.", header, _worst(report)))
+    shown = Images("The most vulnerable images, left to right, and a reconstruction of each.", rows)
+    return [VULNERABLE, *([shown] if rows else []), separations]
+
+
 def text(report: ShadowReport) -> str:
     """A table of attacks for each fence, the canaries, the bounds and the most vulnerable samples."""
     lines = [
-        *textwrap.wrap(
-            f"{report.dataset}, {report.defense} ({report.model}): {report.shadows} shadow models behind "
-            f"{BEHIND[report.diffusion]}; {report.samples['final_test']} samples; test accuracy "
-            f"{report.test_accuracy:.3f}, mean of all models {report.mean_test_accuracy:.3f}",
-            WIDTH,
-        ),
+        *textwrap.wrap(f"{report.dataset}, {report.defense} ({report.model}): {_made(report)}", WIDTH),
         "",
         *textwrap.wrap(READING, WIDTH),
     ]
@@ -73,6 +135,11 @@ HEADER = (
     "canaries: AUC",
     "TPR at 0.1 % FPR",
     "epsilon",
+)
+NOT_TESTED = (
+    "Attackers who train more shadow models, or ask more often, than the tables say.",
+    "Attackers who know more than answers: weights, gradients, the diffusion model itself.",
+    "Images that no shadow model was asked about.",
 )
 VULNERABLE = (
     "Most vulnerable samples: found by half of the shadow models without a fence, measured by the other half. How far "

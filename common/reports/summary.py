@@ -96,6 +96,7 @@ HEADLINE_HEADER = [
     "less the paper's",
     "held out here, % [95 %]",
 ]
+AVERAGES = "The paper's averages"
 READING = """\
 By how many per cent Diffence lowers the value of the best attack, averaged over CIFAR-10, CIFAR-100 and SVHN:
 relative reductions, 1 - with / without, as the paper's are (its table III). The intervals are of our numbers, for the
@@ -149,24 +150,14 @@ def summarise(
             f"no results of {', '.join(datasets)} yet: in {datasets[0]}/ `python train_defense.py "
             f"--defense undefended`, and in evaluate_MIAs/ `bash evaluate_mia.sh --defense undefended`"
         )
-    order = {name: place for place, name in enumerate(defenses)}
     sections = []
     for folder in folders:
-        # ResNet before other models, defences in the given order
-        subjects = sorted(
-            {key.subject for key in everything[folder.name]},
-            key=lambda subject: (
-                subject.model != "resnet",
-                subject.model,
-                subject.original or "",
-                order[subject.defense],
-            ),
-        )
+        subjects = reading.subjects(everything[folder.name], defenses=defenses)
         if subjects:
             times = {subject: seconds(folder.classifier(subject)) for subject in subjects}
             table = dataset_table(everything[folder.name], times, style=style)
-            sections.append(f"{_mark(style)}{folder.name}\n\n{table}")
-            sections += reading.torn(everything[folder.name])
+            sections.append(f"{tables.title(folder.name, style=style)}\n\n{table}")
+            sections += [tables.prose(line, style=style) for line in reading.torn(everything[folder.name])]
     return "\n\n".join([*sections, *_averages(everything, paper, style)]) + "\n"
 
 
@@ -176,10 +167,6 @@ def _averages(everything: dict[str, Reports], paper: Paper, style: TableStyle) -
         fenced = (report for name in PAPER_DATASETS for report in everything[name].values() if report.diffence)
         noisings = ", ".join(sorted({report.noising for report in fenced}))
         table = tables.STYLES[style](HEADLINE_HEADER, rows)
-        yield f"{_mark(style)}The paper's averages\n\n{READING}\n\n{table}"
+        yield f"{tables.title(AVERAGES, style=style)}\n\n{tables.prose(READING, style=style)}\n\n{table}"
         yield f"Forward noising here: {noisings}; the paper's numbers are of --noising published."
         yield f"The paper's {paper.milliseconds_per_sample:g} ms more per sample are of its GPU and not compared."
-
-
-def _mark(style: TableStyle) -> str:
-    return "### " if style == "markdown" else ""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from common.runtime.modes import TableStyle
+
 Row = Sequence[str]
 
 
@@ -59,6 +61,18 @@ def floats(given: Sequence[Table]) -> str:
         lines = [r"\begin{table}", r"\centering", caption, latex(table.header, table.rows), r"\end{table}"]
         parts.append("\n".join(lines))
     return "\n\n".join(["% needs the package booktabs", *parts]) + "\n"
+
+
+def title(text: str, *, style: TableStyle, depth: int = 3) -> str:
+    """A heading above a table; ``depth`` is Markdown's."""
+    if style == "latex":
+        return rf"\{'sub' * (depth - 2)}section*{{{in_latex(text)}}}"
+    return f"{'#' * depth} {text}" if style == "markdown" else text
+
+
+def prose(text: str, *, style: TableStyle) -> str:
+    """A paragraph between tables."""
+    return in_latex(text) if style == "latex" else text
 
 
 STYLES = {"text": text, "markdown": markdown, "latex": latex}

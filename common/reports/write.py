@@ -6,7 +6,7 @@ from common.evaluation.audit import Audit
 from common.evaluation.record import Report
 from common.evaluation.run import Evaluation
 from common.reports import page, pictures, report_page, report_tables, results, scores, sides, tables, text, verdict
-from common.reports.results import Beside, Results
+from common.reports.results import Beside
 from common.runtime import storage
 from common.runtime.paths import DatasetFolder
 
@@ -32,22 +32,19 @@ def write(
     reports = together(*(report.model_copy(update={"verdict": said}) for report in (without, fenced)))
     without, fenced = reports
     title = f"{fenced.dataset}, {fenced.subject}"
-    of_sides, parts = sides.verdicts(evaluation), sides.parts(without, fenced)
-    figures = results.figures(of_sides, parts, title=title)
-    beside = beside or Beside()
-    shown = Results(title, without, fenced, of_sides, parts, figures, beside)
+    shown = results.of(title, without, fenced, sides.verdicts(evaluation), beside)
     files = {"report.txt": text.table(without, fenced), "report.html": page.render(report_page.of(shown))}
     if latex:
-        files["report.tex"] = tables.floats(list(report_tables.tables(without, fenced, parts)))
+        files["report.tex"] = tables.floats(list(report_tables.tables(without, fenced, shown.parts)))
     if csv:
-        files["scores.csv"] = scores.table(of_sides, beside)
+        files["scores.csv"] = scores.table(shown.sides, shown.beside)
     targets = [folder.results(each.subject, diffence=each.diffence) for each in reports]
     with storage.staged_folders(*targets, last="report.json") as stages:
         for report, stage in zip(reports, stages, strict=True):
             storage.write_json(stage / "report.json", report.model_dump(mode="json", by_alias=True))
             for name, content in files.items():
                 storage.write_text(stage / name, content)
-            for name, figure in figures.items():
+            for name, figure in shown.figures.items():
                 pictures.save(figure, stage / f"{name}.png")
         written = {path.name for path in stages[0].iterdir()}
     for target in targets:

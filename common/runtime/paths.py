@@ -111,9 +111,14 @@ class DatasetFolder:
         """Verdicts that the paper's tables and figures are made of."""
         return self.work / "evaluate_MIAs" / "paper"
 
+    @property
+    def all_results(self) -> Path:
+        """Results of every classifier, each in a folder of its own, and the page over all of them."""
+        return self.work / "evaluate_MIAs" / "results"
+
     def results(self, subject: Subject, *, diffence: bool) -> Path:
         """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
-        results = self.work / "evaluate_MIAs" / "results"
+        results = self.all_results
         of_model = results if subject.model == "resnet" else results / subject.model
         return of_model / (subject.name + (FENCED if diffence else ""))
 
@@ -124,13 +129,13 @@ class DatasetFolder:
 
     def shadow_reports(self) -> list[Path]:
         """Of every audit by shadow models there is, those of half-written folders left out."""
-        results = self.work / "evaluate_MIAs" / "results"
+        results = self.all_results
         found = [*results.glob("*/shadows.json"), *results.glob("*/*/shadows.json")]
         return sorted(path for path in found if not path.parent.name.startswith("."))
 
     def reports(self) -> list[Path]:
         """Every report.json there is, those of half-written folders left out."""
-        results = self.work / "evaluate_MIAs" / "results"
+        results = self.all_results
         found = [*results.glob("*/report.json"), *results.glob("*/*/report.json")]
         return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(results).parts))
 

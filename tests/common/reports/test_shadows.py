@@ -13,7 +13,7 @@ from common.evaluation.shadow_record import (
     UnderFence,
     Vulnerable,
 )
-from common.reports import shadow_summary, shadows
+from common.reports import page, shadow_summary, shadows
 
 
 def of_models(auc, *, mistakes):
@@ -92,3 +92,12 @@ def test_the_summary_has_a_row_for_each_audit_in_the_order_of_defences(tmp_path)
         "| hamp | 64 | 16 | 0.940 | 0.700 / 0.600 / 0.600 | 12.5 % / 12.5 % / 12.5 % | 0.900 / 0.900 / 0.900 | "
         "12.5 %* / 12.5 %* / 12.5 %* | 0.25 / 0.25 / 0.25 | 0.40 / 0.40 / 0.40 | - |",
     ]
+
+
+def test_the_page_says_the_chosen_attack_and_shows_the_most_vulnerable_images():
+    found = shadows.of(report(), {"x": torch.rand(1, 1, 8, 8), "denoised": torch.rand(1, 1, 8, 8)})
+    assert "70 of 100 cases without a fence (95 % sure: 69 to 71; lira)" in found.verdict
+    assert "60 of 100 cases with the steady fence (95 % sure: 59 to 61; rmia)" in found.verdict
+    rendered = page.render(found)
+    assert 'alt="training image 17, label 4, x"' in rendered and "lira_16</th><td>needs more" in rendered
+    assert "17, label 4 (wrong: a canary)</th><td>+3.00</td><td>+1.50</td><td>-0.25</td>" in rendered
