@@ -21,6 +21,7 @@ lint: $(environment)
 	"$(PYTHON)" -m ruff check .
 	"$(PYTHON)" -m ruff format --check .
 	"$(PYTHON)" -m mypy
+	"$(PYTHON)" -m mypy --python-version 3.13
 
 # every reader of files and settings, a hundred times as many tries as in `make test`
 fuzz: $(environment)

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +69,10 @@ def test_every_command_runs(root: Path, shown: Shown) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_python_example_runs(root: Path) -> None:
-    code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(code) == 1 and len(code[0].strip().splitlines()) <= 10
-    done = subprocess.run([sys.executable, "-c", code[0]], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (root / "digits" / "diff_defense" / "diff_models" / "fence.key").is_file()  # it was the folder's own fence
+def test_the_python_example_is_short() -> None:
+    """It runs in test_packaging.py, in a folder that is not the repository's."""
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(code.strip().splitlines()) <= 10
 
 
 def test_the_worked_extensions_run(trained: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ They share the file system: what one writes the others read after a ``barrier``.
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -134,7 +135,11 @@ def _complete() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # the connection to one that has stopped
-        raise PeerStopped("another process has stopped; it has said why") from error
+        own = f"rank {rank()} of {world_size()} on {socket.gethostname()}"
+        raise PeerStopped(
+            f"{own} stops, since another process has stopped: that one has said why, or, if it was killed, torchrun "
+            "beside it names it"
+        ) from error
 
 
 def data_parallel(module: nn.Module) -> nn.Module:

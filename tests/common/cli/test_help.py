@@ -14,6 +14,7 @@ COMMANDS = {
     "train_shadows.py": "from common.cli import train_shadows as main; main(None, ['--help'])",
     "export_published.py": "from common.cli import export_published as main; main(None, ['--help'])",
     "evaluate_mia.sh": "from common.cli import evaluate as main; main(None, ['--help'])",
+    "diffence": "from common.cli.main import main; main(['--help'])",
     "all-train-all.sh": "from common.cli.train_all import main; main(['--help'])",
     "python -m common.audit": "from common.cli.audit import main; main(['--help'])",
     "python -m common.summary": "from common.cli.summary import main; main(['--help'])",

@@ -12,7 +12,7 @@ from common.diffence import EVERYWHERE, Averaging, Interval, answer
 from common.evaluation.answers import Asked
 from common.evaluation.asking import ask
 from common.evaluation.judge import judge
-from common.evaluation.protocols import HELD_OUT, draw
+from common.evaluation.protocols import HELD_OUT, draw, queries
 from common.evaluation.queries import changed
 from tests.common.diffence.slow import fence_config
 from tests.common.evaluation.population import PARTITION, POPULATION, Shifting, fenced, role
@@ -122,3 +122,10 @@ def test_the_roles_of_other_protocols_are_asked_nothing_more(population):
 def test_images_of_a_role_are_those_of_the_partition():
     images = POPULATION.images(ROLE)
     assert torch.equal(images[:10], POPULATION.train.images[PARTITION.members[3:13]])
+
+
+@pytest.mark.parametrize("chosen", [("loss",), ("loss", "noisy_copies_5"), CHOSEN])
+def test_the_total_of_a_protocol_is_known_before_it_is_asked(population, chosen):
+    protocol, told = replace(HELD_OUT, chosen=chosen), []
+    draw(population, protocol, CONFIG, fence=fence_config(scenario=3), desc="", tick=told.append)
+    assert sum(told) == queries(population, protocol, CONFIG) and len(told) == (3 if chosen == ("loss",) else 5)

@@ -1,5 +1,6 @@
 """Programs that a command runs: real ones, small."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from common.runtime import children
+from common.runtime import children, progress
 from tests.miniature import REPOSITORY
 
 
@@ -140,3 +141,12 @@ def test_last_words_are_found_after_a_kill(tmp_path):
         time.sleep(0.01)
     assert children._last_line(tmp_path / "4") == "half: 20%"
     assert children._last_line(tmp_path / "5") == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_program_whose_output_goes_on_to_a_terminal_is_told(tmp_path, monkeypatch, capsys, terminal):
+    monkeypatch.delenv(progress.TERMINAL, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    code = "from common.runtime import progress; print(progress.on_terminal())"
+    assert children.run([sys.executable, "-c", code], cwd=REPOSITORY, env=os.environ, log=io.BytesIO()) == 0
+    assert capsys.readouterr().out == f"{terminal}\n"
