@@ -43,11 +43,11 @@ ALL = dict.fromkeys(
 def root(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A miniature in which digits has partition, diffusion model and the classifiers that documents evaluate."""
     copy = Path(shutil.copytree(trained, tmp_path_factory.mktemp("documents") / "copy"))
-    for defense in ("selena",):
-        assert served.run(copy, "digits", "train_defense.py", "--defense", defense).returncode == 0
     for text in (path.read_text() for name, path in DOCUMENTS.items() if name != "extending.md"):
         for name, code in FILES.findall(text):
             (copy / name).write_text(code)
+    for options in (("selena",), ("undefended", "--model", "my_models:build")):
+        assert served.run(copy, "digits", "train_defense.py", "--defense", *options).returncode == 0
     evaluate = ("evaluate.py", "--defense", "undefended", *miniature.FEW)
     assert served.run(copy, "digits/evaluate_MIAs", *evaluate).returncode == 0
     return copy
@@ -81,6 +81,13 @@ def test_the_python_example_runs(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code[0]], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (root / "digits" / "diff_defense" / "diff_models" / "fence.key").is_file()  # it was the folder's own fence
+
+
+def test_a_fence_is_saved_and_served_as_shown(root: Path) -> None:
+    section = DOCUMENTS["evaluation.md"].read_text().partition("## Save a fence")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_worked_extensions_run(trained: Path, tmp_path: Path) -> None:
