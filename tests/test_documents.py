@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from tests.miniature import REPOSITORY
 
 README = REPOSITORY / "README.md"
 DOCUMENTS = {path.name: path for path in (README, REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md"))}
+FILES = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", flags=re.DOTALL)
 EXTENDING = DOCUMENTS["extending.md"].read_text()
 
 
@@ -40,8 +43,11 @@ ALL = dict.fromkeys(
 def root(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A miniature in which digits has partition, diffusion model and the classifiers that documents evaluate."""
     copy = Path(shutil.copytree(trained, tmp_path_factory.mktemp("documents") / "copy"))
-    for defense in ("selena",):
-        assert served.run(copy, "digits", "train_defense.py", "--defense", defense).returncode == 0
+    for text in (path.read_text() for name, path in DOCUMENTS.items() if name != "extending.md"):
+        for name, code in FILES.findall(text):
+            (copy / name).write_text(code)
+    for options in (("selena",), ("undefended", "--model", "my_models:build")):
+        assert served.run(copy, "digits", "train_defense.py", "--defense", *options).returncode == 0
     evaluate = ("evaluate.py", "--defense", "undefended", *miniature.FEW)
     assert served.run(copy, "digits/evaluate_MIAs", *evaluate).returncode == 0
     return copy
@@ -75,11 +81,18 @@ def test_the_python_example_is_short() -> None:
     assert len(code.strip().splitlines()) <= 10
 
 
+def test_a_fence_is_saved_and_served_as_shown(root: Path) -> None:
+    section = DOCUMENTS["evaluation.md"].read_text().partition("## Save a fence")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_worked_extensions_run(trained: Path, tmp_path: Path) -> None:
     """The files are written, the lines put in their places, and the commands run, one section after the other."""
     root = Path(shutil.copytree(trained, tmp_path / "copy"))
     for section in re.split(r"\n## ", EXTENDING)[1:]:
-        for name, code in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", section, flags=re.DOTALL):
+        for name, code in FILES.findall(section):
             (root / name).write_text(code)
             if name.endswith(".yaml"):
                 miniature.shrink(root / name, miniature.TINY_DEFENSE)

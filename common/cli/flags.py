@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from common import __version__
 from common.defenses import DEFENSES
-from common.models import MODELS
+from common.models import MODELS, is_own
 from common.runtime import modes
 from common.runtime.config import parse_overrides
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from common.runtime.subject import Subject
 
 
+NAMED_MODELS = ", ".join(MODELS)
+MODEL_HELP = (
+    f"classifier family ({NAMED_MODELS}), or package.module:function that makes your own, torchvision:NAME or timm:NAME"
+)
 MOST_PROCESSES = 1024  # on one machine
 
 
@@ -61,7 +65,13 @@ def add_defense(made: argparse.ArgumentParser) -> None:
 
 
 def add_model(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--model", choices=tuple(MODELS), default="resnet", help="classifier family")
+    made.add_argument("--model", type=model, default="resnet", metavar="MODEL", help=MODEL_HELP)
+
+
+def model(text: str) -> str:
+    if text not in MODELS and not is_own(text):
+        raise argparse.ArgumentTypeError(f"must be {NAMED_MODELS}, or like my_models:build, not {text}")
+    return text
 
 
 def add_original(made: argparse._ActionsContainer) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, get_args
 from common.cli import flags
 from common.cli.run import Work, run
 from common.defenses import DEFENSES
-from common.models import MODELS
 from common.runtime import modes
 from common.runtime.paths import dataset_names
 
@@ -22,7 +21,13 @@ def main(argv: list[str] | None = None) -> int:
     flags.add_settings(parser, "data, classifier, ddpm, a defence's own")
     parser.add_argument("--dataset", action="append", choices=datasets, help="may be repeated; default: all")
     parser.add_argument("--defense", action="append", choices=tuple(DEFENSES), help="may be repeated; default: all")
-    parser.add_argument("--model", action="append", choices=tuple(MODELS), help="may be repeated; default: resnet")
+    parser.add_argument(
+        "--model",
+        action="append",
+        type=flags.model,
+        metavar="MODEL",
+        help=f"{flags.MODEL_HELP}; may be repeated; default: resnet",
+    )
     parser.add_argument("--keep-going", action="store_true", help="after a failure, go on with what does not need it")
     precisions = get_args(modes.Precision)
     parser.add_argument("--precision", choices=precisions, default="fp32", help="of the networks, where they allow it")

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from torch.nn import functional as F
 
 from common.defenses.base import Defense, Task
+from common.defenses.per_sample import OutOfPlace, require_possible
 from common.runtime import rng
 from common.runtime.config import Batch, PositiveFloat
 from common.runtime.errors import UserError
@@ -107,6 +108,8 @@ class Trainer:
         self.members = len(task.members)
         # not channels-last: there Opacus's per-sample gradients of convolutions are not those of the samples
         self.classifier = task.new_classifier(task.seed).to(memory_format=torch.contiguous_format)
+        few = slice(min(2, self.members))
+        require_possible(self.classifier, to_float(task.members.images[few]), task.members.labels[few])
         self.module = GradSampleModule(self.classifier)
         self.noise = torch.Generator(task.device)  # Opacus draws on the device; seeded by name in each epoch
         self.optimizer = DPOptimizer(
@@ -140,7 +143,8 @@ class Trainer:
             self.optimizer.signal_skip_step(do_skip=position < len(parts) - 1)
             self.optimizer.zero_grad(set_to_none=True)
             if len(part):
-                logits = self.module(to_float(self.task.members.images[part]))
+                with OutOfPlace():
+                    logits = self.module(to_float(self.task.members.images[part]))
                 loss = F.cross_entropy(logits, self.task.members.labels[part])
                 loss.backward()
                 total += loss.item() * len(part)

@@ -1,5 +1,6 @@
 """What enters the fence: images, and a classifier's answers. Both are taken as they should be, or refused by name."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
@@ -95,6 +96,19 @@ def logits_of(answer: Any, *, count: int, answers: Answers, first: bool) -> torc
             'the softmax away, or say answers="probabilities"'
         )
     return logits
+
+
+def ask(classifier: Any, passes: Sequence[torch.Tensor], *, answers: Answers, first: bool) -> torch.Tensor:
+    """Logits [n, K] of images in one pass or several, those of each pass with the bits that they have alone."""
+    own = type_of(classifier)
+    given = [part if own is None else part.to(own) for part in passes]
+    counts = [len(part) for part in given]
+    if len(given) > 1 and hasattr(classifier, "of_passes"):  # one call for several passes is faster
+        found, counts = [classifier.of_passes(given)], [sum(counts)]
+    else:
+        found = [classifier(part) for part in given]
+    pairs = enumerate(zip(found, counts, strict=True))
+    return torch.cat([logits_of(a, count=n, answers=answers, first=first and place == 0) for place, (a, n) in pairs])
 
 
 def _is_floating(tensor: torch.Tensor) -> bool:

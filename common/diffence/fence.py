@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from common.diffence import saving
 from common.diffence.candidates import NOTHING, blank, complete
-from common.diffence.door import check_modes, check_numbers, images_in, logits_of, type_of
+from common.diffence.door import ask, check_modes, check_numbers, images_in
 from common.diffence.noise import candidate_noise, ranks
 from common.diffence.rule import EVERYWHERE, Candidates, Interval, Rule, answer, check_rule
 from common.diffusion.denoiser import Denoiser
@@ -17,6 +19,7 @@ from common.runtime import rng
 from common.runtime.device import PassSize, move, pass_size, query_size
 from common.runtime.modes import Answers, Noise, Noising, Work
 
+Classifier = Callable[[torch.Tensor], torch.Tensor]
 TOGETHER = 16  # passes that are classified by one call, where the classifier can do that
 
 
@@ -49,7 +52,7 @@ class Diffence(nn.Module):
 
     def __init__(
         self,
-        classifier: Callable[[torch.Tensor], torch.Tensor],
+        classifier: Classifier,
         denoiser: Denoiser,
         *,
         rule: Rule = EVERYWHERE,
@@ -81,6 +84,19 @@ class Diffence(nn.Module):
         self._has_answered = False
         self.key = key
         self.batch_size = batch_size
+
+    def save(self, folder: Path | str, *, copy: bool = True) -> None:
+        """Write all but the classifier into a new folder; ``copy``: the diffusion model too. Raises UserError."""
+        saving.write(self, Path(folder), copy=copy)
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, classifier: Classifier, *, denoiser: Denoiser | None = None, device: str = "auto"
+    ) -> "Diffence":
+        """What ``save`` wrote, in front of a classifier on ``device``; ``denoiser`` where that was not copied.
+
+        Raises UserError where the folder is damaged, or of another diffusion model."""
+        return cls(classifier, **saving.read(Path(folder), denoiser=denoiser, device=device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         candidates = self._draw(x, query_size, until=self.rule if self.work == "lazy" else None)
@@ -223,19 +239,9 @@ class Diffence(nn.Module):
         return torch.cat([self._classify(*(move(part, device) for part in group)) for group in groups])[: len(images)]
 
     def _classify(self, *passes: torch.Tensor) -> torch.Tensor:
-        """Logits of images in one pass or several, those of each pass with the bits that they have alone."""
-        own = type_of(self.classifier)
-        given = [part if own is None else part.to(own) for part in passes]
-        counts = [len(part) for part in given]
-        if len(given) > 1 and hasattr(self.classifier, "of_passes"):  # one call for several passes is faster
-            answers, counts = [self.classifier.of_passes(given)], [sum(counts)]
-        else:
-            answers = [self.classifier(part) for part in given]
-        logits = []
-        for given_back, count in zip(answers, counts, strict=True):
-            logits.append(logits_of(given_back, count=count, answers=self.answers, first=not self._has_answered))
-            self._has_answered = True
-        return torch.cat(logits)
+        logits = ask(self.classifier, passes, answers=self.answers, first=not self._has_answered)
+        self._has_answered = True
+        return logits
 
 
 def _on_grid(x: torch.Tensor) -> torch.Tensor:

@@ -223,7 +223,7 @@ def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Fen
         "format": BANK_FORMAT,
         "files": [file.sha256 for file in models.files],
         "partition": experiment.partition.key,
-        "classifier": experiment.classifier_config.model_dump()[subject.model],
+        "classifier": experiment.classifier_settings(subject.model),
         "defense": models.defended.settings,
         "fence": fence.reconstructs,
         "capacity": capacity,

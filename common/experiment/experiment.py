@@ -17,6 +17,7 @@ from common.diffusion.training import DDPMConfig
 from common.evaluation.answers import Population
 from common.evaluation.origin import Made
 from common.evaluation.protocols import EvaluationConfig
+from common.models import MODELS, own
 from common.models.config import ClassifierConfig
 from common.runtime import config, invocation, storage
 from common.runtime.device import Compute, resolve
@@ -96,6 +97,12 @@ class Experiment:
     @cached_property
     def classifier_config(self) -> ClassifierConfig:
         return self.config("classifier", ClassifierConfig)
+
+    def classifier_settings(self, model: str) -> dict[str, Any]:
+        """What a value of --model depends on beside its name: its entry of the YAML file, or its architecture."""
+        if model in MODELS:
+            return getattr(self.classifier_config, model).model_dump()
+        return {"architecture": own.architecture(model, self.spec)}
 
     @cached_property
     def ddpm_config(self) -> DDPMConfig:

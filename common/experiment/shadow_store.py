@@ -140,7 +140,7 @@ class Store:
         return {
             "partition": experiment.partition.key,
             "seed": experiment.seed,
-            "classifier": experiment.classifier_config.model_dump()[subject.model],
+            "classifier": experiment.classifier_settings(subject.model),
             subject.defense: self.defense_settings,
             **built_on,
             "precision": experiment.compute["classifier"].precision,

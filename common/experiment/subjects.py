@@ -11,12 +11,13 @@ from common.defenses import DEFENSES
 from common.evaluation.record import Privacy
 from common.experiment.experiment import Experiment
 from common.formats import published
+from common.models import MODELS
 from common.models.classifiers import Classifier, build_classifier
 from common.runtime import checkpoints, config
 from common.runtime.errors import UserError
 from common.runtime.storage import FileRead
 from common.runtime.subject import Subject
-from common.training.jobs import Provenance
+from common.training.jobs import Provenance, difference
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     path, kind = experiment.folder.classifier(subject), DEFENSES[subject.defense]
     file, state = _read(path)
     made_from = _provenance(experiment, subject, state, path)
-    classifier = _with_weights(experiment, state, path, model=subject.model)
+    classifier = _with_weights(experiment, state, path, subject)
     if kind.needs_undefended and made_from and made_from.tuning_members != experiment.tuning_members_key:
         raise UserError(
             f"{experiment.folder.shown(path)} was trained on other tuning members than there are now: "
@@ -54,7 +55,7 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     if made_from:
         settings = config.parse(made_from.settings, kind.config, source=str(path))
     else:
-        theirs = subject.original is None and published.is_published(state["state_dict"])
+        theirs = subject.original is None and subject.model in MODELS and published.is_published(state["state_dict"])
         name = f"published/{subject.defense}" if theirs else subject.settings
         settings = config.load(experiment.folder.config(name), kind.config)
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed, path=path)
@@ -72,8 +73,8 @@ def undefended_weights(experiment: Experiment, subject: Subject, *, sha256: str)
     file, state = _read(path)
     if file.sha256 != sha256:
         raise UserError(f"{path} was replaced while this command ran: run it again")
-    _with_weights(experiment, state, path, model=subject.model)
-    return published.own_form(state["state_dict"], source=str(path))
+    _with_weights(experiment, state, path, subject.undefended)
+    return _weights(state, path, subject)
 
 
 def _read(path: Path) -> tuple[FileRead, dict[str, Any]]:
@@ -81,14 +82,21 @@ def _read(path: Path) -> tuple[FileRead, dict[str, Any]]:
     return FileRead(path, read.sha256, read.checked), read.content
 
 
-def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, *, model: str) -> Classifier:
-    weights = published.own_form(state["state_dict"], source=str(path))
+def _weights(state: dict[str, Any], path: Path, subject: Subject) -> dict[str, torch.Tensor]:
+    """Under this project's names; those of a network that is not known by name are its own."""
+    translated = published.own_form if subject.model in MODELS else published.without_prefix
+    return translated(state["state_dict"], source=str(path))
+
+
+def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, subject: Subject) -> Classifier:
+    weights = _weights(state, path, subject)
+    named = subject.model in MODELS
     classifier = build_classifier(
-        model,
+        subject.model,
         experiment.classifier_config,
         experiment.spec,
         seed=experiment.seed,
-        group_norm=published.has_group_norm(weights),
+        group_norm=published.has_group_norm(weights) if named else DEFENSES[subject.defense].group_norm,
     )
     checkpoints.load_weights(classifier.network, weights, path=path)
     return classifier
@@ -97,7 +105,8 @@ def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, *, 
 def _provenance(experiment: Experiment, subject: Subject, state: dict[str, Any], path: Path) -> Provenance | None:
     """What the checkpoint says that it was made from; None where it says nothing.
 
-    Raises UserError where that is another dataset, defence or paper's settings than the path says.
+    Raises UserError where that is another dataset, defence or paper's settings than the path says, or another network
+    than a function makes now.
     """
     if "made_from" not in state:
         return None
@@ -106,6 +115,14 @@ def _provenance(experiment: Experiment, subject: Subject, state: dict[str, Any],
     wanted = (subject.defense, experiment.folder.name, subject.original)
     if found != wanted:
         raise UserError(f"{path}: was trained as {_said(*found)}, and stands where {_said(*wanted)} is to be")
+    if subject.model not in MODELS:
+        network = {subject.model: experiment.classifier_settings(subject.model)}
+        if made_from.classifier != network:
+            raise UserError(
+                f"{path}: was trained with another network than {subject.model} makes now "
+                f"({difference(made_from.classifier or {}, network)}): put the old one back, or train it again with "
+                f"`{subject.training_command}` in {experiment.folder.name}"
+            )
     return made_from
 
 

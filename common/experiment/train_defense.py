@@ -116,7 +116,7 @@ def _job(experiment: Experiment, subject: Subject, settings: TrainingBasics) -> 
     made_from = experiment.provenance(
         "classifier",
         defense=subject.defense,
-        classifier={subject.model: experiment.classifier_config.model_dump()[subject.model]},
+        classifier={subject.model: experiment.classifier_settings(subject.model)},
         settings=settings.model_dump(),
         original=subject.original,
         **_built_on(experiment, subject),

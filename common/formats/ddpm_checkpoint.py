@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from common.diffusion.fitting import require_fits
+from common.diffusion.saving import with_weights
 from common.diffusion.schedule import ScheduleConfig, linear_alpha_bar
 from common.diffusion.training import DDPMConfig, require_halvings
 from common.formats import flags, published
-from common.formats.diffusion_model import DiffusionModel, ready, with_weights
+from common.formats.diffusion_model import DiffusionModel, ready
 from common.models.unet import UNet, UNetConfig
 from common.runtime import checkpoints, config
 from common.runtime.device import Compute

@@ -19,9 +19,10 @@ import torch
 from pydantic import Field, model_validator
 
 from common.diffusion.fitting import require_fits
+from common.diffusion.saving import with_weights
 from common.diffusion.schedule import cosine_alpha_bar, linear_alpha_bar
 from common.formats import published
-from common.formats.diffusion_model import DiffusionModel, ready, with_weights
+from common.formats.diffusion_model import DiffusionModel, ready
 from common.models.guided_unet import CHANNELS, GuidedUNet, GuidedUNetConfig
 from common.runtime import checkpoints, config, storage
 from common.runtime.device import Compute

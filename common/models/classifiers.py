@@ -5,12 +5,14 @@ import math
 import torch
 from torch import nn
 
-from common.models import MODELS
+from common.models import MODELS, own
 from common.models.config import ClassifierConfig
 from common.runtime import rng
 from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.images import ImageSpec
 from common.runtime.modes import Precision
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Classifier(nn.Module):
@@ -47,11 +49,15 @@ def build_classifier(
 ) -> Classifier:
     """A classifier with initial weights drawn from the seed, with BatchNorm or GroupNorm, on the device of ``compute``.
 
-    Without ``compute`` it is on the CPU, in fp32. Raises UserError where the network is too deep for the images.
+    Without ``compute`` it is on the CPU, in fp32. Raises UserError where the network is too deep for the images, or
+    there is none such (see own.py).
     """
     compute = compute or Compute(torch.device("cpu"))
     with rng.global_draws(seed, "classifier", model):
-        network = MODELS[model](getattr(config, model).model_dump(), spec)
+        if model in MODELS:
+            network = MODELS[model](getattr(config, model).model_dump(), spec)
+        else:
+            network = own.build(model, spec)
     if group_norm:
         replace_batch_norm(network)
     fast = accelerate(network, compile=compute.compile)
@@ -65,5 +71,7 @@ def replace_batch_norm(network: nn.Module) -> None:
     """
     for module in network.modules():
         for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, nn.GroupNorm(math.gcd(32, child.num_features), child.num_features))
+            if isinstance(child, BATCH_NORMS) and type(child) in BATCH_NORMS:  # not one with an activation in it
+                channels = child.num_features
+                groups = 1 if type(child) is nn.BatchNorm1d else math.gcd(32, channels)  # a pixel alone is no group
+                setattr(module, name, nn.GroupNorm(groups, channels, affine=child.affine))

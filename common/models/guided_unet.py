@@ -165,6 +165,7 @@ class GuidedUNet(nn.Module):
 
     def __init__(self, config: GuidedUNetConfig, times: Sequence[float]) -> None:
         super().__init__()
+        self.config, self.times = config, list(times)
         widths, ch, last = config.widths, config.num_channels, len(config.widths) - 1
 
         def attention(level: int) -> list[nn.Module]:

@@ -6,10 +6,10 @@ from common.runtime.errors import UserError
 
 
 def without_in_place(network: nn.Module) -> None:
-    """Let no ReLU overwrite its input: per-sample gradients (Opacus) do not allow it. Answers stay the same."""
+    """Let no layer overwrite its input: per-sample gradients (Opacus) do not allow it. Answers stay the same."""
     for module in network.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = False
+        if getattr(module, "inplace", False):
+            setattr(module, "inplace", False)  # noqa: B010
 
 
 def require_halvings(image_size: int, count: int, *, setting: str) -> None:

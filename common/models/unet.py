@@ -163,6 +163,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig, *, channels: int, num_steps: int) -> None:
         super().__init__()
+        self.config = config
         ch, last = config.ch, len(config.ch_mult) - 1
         time_dim = 4 * ch
 

@@ -66,14 +66,14 @@ class DatasetFolder:
         return self.root / "configs" / f"{name}.yaml"
 
     def classifier(self, subject: Subject) -> Path:
-        folder = self.work / "final-all-models" / subject.model
+        folder = self.work / "final-all-models" / subject.model_folder
         if subject.shadow is None:
             return folder / f"{subject.name}.pth.tar"
         return self.shadows(subject) / f"{subject.shadow:04}.pth.tar"
 
     def shadows(self, subject: Subject) -> Path:
         """The store of a subject's shadow models; those with canaries or diffusion models of their own have another."""
-        return self.work / "final-all-models" / subject.model / f"{subject.name}.shadows{_kind(subject)}"
+        return self.work / "final-all-models" / subject.model_folder / f"{subject.name}.shadows{_kind(subject)}"
 
     @property
     def ddpm(self) -> Path:
@@ -99,7 +99,7 @@ class DatasetFolder:
 
     def train_log(self, command: str) -> Path:
         """What the last run of a training command printed: train_defense-selena.log, train_defense-selena-vit.log."""
-        name = re.sub(r" (--\w+ )?", "-", command.replace(".py", ""))
+        name = re.sub(r" (--\w+ )?", "-", command.replace(".py", "")).replace(":", ".")
         return self.work / "final-all-models" / "logs" / f"{name}.log"
 
     @property
@@ -119,7 +119,7 @@ class DatasetFolder:
     def results(self, subject: Subject, *, diffence: bool) -> Path:
         """Results of the default model have no folder of their own between: results/selena, results/vgg16_bn/selena."""
         results = self.all_results
-        of_model = results if subject.model == "resnet" else results / subject.model
+        of_model = results if subject.model == "resnet" else results / subject.model_folder
         return of_model / (subject.name + (FENCED if diffence else ""))
 
     def shadow_results(self, subject: Subject) -> Path:

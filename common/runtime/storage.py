@@ -152,6 +152,23 @@ def staged_folders(*targets: Path, last: str = "") -> Iterator[list[Path]]:
             os.replace(file, files[file])
 
 
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes ``target``, whole, if the block succeeds.
+
+    Raises OSError where something stands there by then but an empty folder.
+    """
+    stage = _temporary(target)
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        if target.is_dir() and os.name != "posix":
+            target.rmdir()
+        os.rename(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def digest(content: Any) -> str:
     """A short stable name for JSON-like content, for keys of finished work."""
     return json_sha256(content)[:16]

@@ -9,7 +9,7 @@ from common.runtime.modes import OriginalSettings
 class Subject:
     """A classifier of a dataset by name.
 
-    model:    the classifier family, a value of --model
+    model:    the classifier family, or the function that makes its network, a value of --model
     defense:  what it was trained with, a value of --defense
     shadow:   the number of a shadow model, 0 being a target trained like them; None is the target itself
     canaries: how many samples it was trained with in the place of others that bear a wrong label
@@ -32,6 +32,11 @@ class Subject:
     def is_default(self) -> bool:
         """Whether its defence alone says which it is: of the default model, with the default settings."""
         return self == Subject(defense=self.defense)
+
+    @property
+    def model_folder(self) -> str:
+        """Names the folder of its model: resnet; my_models.build of my_models:build."""
+        return self.model.replace(":", ".")
 
     @property
     def settings(self) -> str:
