@@ -14,7 +14,8 @@ from common.experiment.plan import Item, of_job
 from common.formats import flags
 from common.reports import pictures
 from common.runtime import distributed, ownership, storage
-from common.runtime.images import to_float
+from common.runtime.errors import UserError
+from common.runtime.images import size_of, to_float
 from common.statistics import roc
 from common.statistics.bootstrap import Bootstrap, interval95
 from common.training.jobs import Job, is_done
@@ -48,13 +49,15 @@ def require_possible(experiment: Experiment) -> None:
     """Raise UserError where network, processes and images do not fit, or the fence asks for a step not learnt."""
     config = experiment.ddpm_config
     training.require_possible(config, image_size=experiment.spec.image_size)
+    if config.training.trained_on == "reference" and experiment.sizes.reference == 0:
+        raise UserError("--on reference (trained_on): configs/data.yaml has no reference set: raise reference there")
     require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 
 def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None) -> None:
     """The checkpoint, where it is not there, and its flags file beside it.
 
-    images:  uint8 [n, C, H, H] to learn from; by default those that configs/ddpm.yaml says
+    images:  uint8 [n, C, H, W] to learn from; by default those that configs/ddpm.yaml says
     """
     settings, done = experiment.ddpm_config, is_done(to_do)
     distributed.barrier()  # until every process has seen what is there
@@ -64,7 +67,7 @@ def make(experiment: Experiment, to_do: Job, images: torch.Tensor | None = None)
             to_do, learnt.to(experiment.device), settings, seed=experiment.seed, compute=experiment.compute["diffusion"]
         )
     if distributed.is_first():
-        size = experiment.spec.image_size if images is None else images.shape[-1]
+        size = experiment.spec.image_size if images is None else size_of(*images.shape[2:])
         said = flags.write(settings, image_size=size)
         storage.write_text(to_do.path.with_suffix(".txt"), said)
 

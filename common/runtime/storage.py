@@ -152,6 +152,20 @@ def staged_folders(*targets: Path, last: str = "") -> Iterator[list[Path]]:
             os.replace(file, files[file])
 
 
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into that becomes ``target`` if the block succeeds; FileExistsError where that is there."""
+    stage = _temporary(target)
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        os.rename(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def digest(content: Any) -> str:
     """A short stable name for JSON-like content, for keys of finished work."""
     return json_sha256(content)[:16]

@@ -15,6 +15,7 @@ COMMANDS = {
     "export_published.py": "from common.cli import export_published as main; main(None, ['--help'])",
     "evaluate_mia.sh": "from common.cli import evaluate as main; main(None, ['--help'])",
     "all-train-all.sh": "from common.cli.train_all import main; main(['--help'])",
+    "python -m common.new_dataset": "from common.cli.new_dataset import main; main(['--help'])",
     "python -m common.summary": "from common.cli.summary import main; main(['--help'])",
 }
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "opacus", "tqdm"}
