@@ -44,8 +44,7 @@ def make(root: Path, wanted: Wanted) -> None:
 
     Raises UserError where the name or the images cannot be used, or the folder is there already.
     """
-    folder = DatasetFolder(root / wanted.name)
-    _require_name(folder)
+    folder = _named(root, wanted.name)
     if wanted.images is None and wanted.arrays is None:
         content, members, classes = _celeba(wanted), None, list(celeba.ATTRIBUTES)
     else:
@@ -57,22 +56,21 @@ def make(root: Path, wanted: Wanted) -> None:
             storage.write_text(stage / "configs" / name, said)
         if members is not None:
             storage.write_text(stage / "configs" / str(content.member_list), "".join(f"{name}\n" for name in members))
-    print(
-        f"{wanted.name}/ is ready; its settings are in {wanted.name}/configs/, all others in common/configs/:\n{text}"
-    )
+    print(f"{wanted.name}/ is ready. Its configs/data.yaml says what the images are:\n\n{text}")
     print(f"Next, in {wanted.name}/:")
     print("  python data_partition.py\n  python train_ddpm.py\n  python train_defense.py --defense undefended")
     print("  bash evaluate_MIAs/evaluate_mia.sh --defense undefended")
 
 
-def _require_name(folder: DatasetFolder) -> None:
-    name = folder.name
+def _named(root: Path, name: str) -> DatasetFolder:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"{name}: a dataset's name is small letters, digits and _, beginning with a letter")
+    folder = DatasetFolder(root / name)
     if folder.root.exists() or folder.root.is_symlink():
         raise UserError(f"{name}/ is there already: choose another name, or move it away")
     if importlib.util.find_spec(name) is not None:
         raise UserError(f"{name} is the name of a Python package, which the folder would hide: choose another one")
+    return folder
 
 
 def _celeba(wanted: Wanted) -> DatasetConfig:

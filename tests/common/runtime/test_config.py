@@ -260,3 +260,36 @@ def test_an_override_that_is_none_is_refused_by_its_text(text):
 def test_of_two_overrides_of_a_key_the_last_counts_and_values_are_yaml():
     given = ["a.b=1", "a.c.d=1.0e-3", "a.b=null", "e.f=[1, 2]", "e.g=x=y"]
     assert config.parse_overrides(given) == {"a": {"b": None, "c.d": 0.001}, "e": {"f": [1, 2], "g": "x=y"}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """configs/ of a dataset folder, and an undefended.yaml that all have in common."""
+    (tmp_path / "common" / "configs").mkdir(parents=True)
+    (tmp_path / "common" / "configs" / "ddpm.yaml").write_text((SHARED / "ddpm.yaml").read_text())
+    (tmp_path / "birds" / "configs").mkdir(parents=True)
+    return tmp_path / "birds" / "configs"
+
+
+def test_a_folder_says_only_what_differs(folder):
+    path = folder / "ddpm.yaml"
+    shared = config.load(path, DDPMConfig)
+    assert shared == config.load(SHARED / "ddpm.yaml", DDPMConfig)  # there is no file
+    path.write_text("# nothing yet\n")
+    assert config.load(path, DDPMConfig) == shared
+    path.write_text("unet: {ch_mult: [1, 2], attn: []}\ntraining: {batch_size: 7}\n")
+    own = config.load(path, DDPMConfig)
+    assert (own.unet.ch_mult, own.unet.attn, own.unet.ch, own.training.batch_size) == ([1, 2], [], shared.unet.ch, 7)
+    assert config.changes(path, "ddpm", {"unet.ch": 64, "training.batch_size": 7}) == ["ddpm.unet.ch: 128 -> 64"]
+    assert config.load(path, DDPMConfig, {"unet.ch": 64}).unet.ch == 64
+
+
+def test_a_mistake_is_named_with_the_file_that_it_stands_in(folder):
+    path, shared = folder / "ddpm.yaml", folder.parents[1] / "common" / "configs" / "ddpm.yaml"
+    path.write_text("unet: {ch: -2}\nsurprise: 1\n")
+    shared.write_text(shared.read_text().replace("T: 1000", "T: many"))
+    with pytest.raises(UserError) as caught:
+        config.load(path, DDPMConfig, {"training.batch_size": 0})
+    found = {line.split(":")[0].strip(): line for line in str(caught.value).splitlines()[1:]}
+    assert str(caught.value).startswith(str(path)) and found["schedule.T"].endswith(f"(in {shared})")
+    assert not any("(in " in found[key] for key in ("unet.ch", "surprise", "training.batch_size"))
