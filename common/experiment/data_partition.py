@@ -11,6 +11,7 @@ from common.runtime.errors import UserError
 from common.runtime.paths import DatasetFolder
 
 READS = ("data", "evaluation")  # YAML files
+FEW = 100  # members, or non-members, of a role: fewer are told
 
 
 def plan(experiment: Experiment) -> list[Item]:
@@ -46,10 +47,9 @@ def make(experiment: Experiment, *, permutation: Path | None, replace: bool = Fa
     print(partition.table(experiment.partition, experiment.data, num_sample=num_sample, num_classes=classes))
     roles = experiment.partition.roles(num_sample)
     fewest = min(min(len(role.members), len(role.non_members)) for role in roles.values())
-    if fewest < num_sample:
+    if fewest < min(FEW, num_sample):
         print(
-            f"\nRoles have {fewest} samples of a kind and more, where num_sample of configs/evaluation.yaml allows "
-            f"{num_sample}: all there are are used, and intervals are wider."
+            f"\nThe smallest role has {fewest} samples of a kind: attacks learn little from them, intervals are wide."
         )
 
 

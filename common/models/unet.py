@@ -204,8 +204,8 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         temb = self.time_embedding(t)
         height, width = x.shape[2:]
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        h = self.head(x)
+        down, right = -height % self.multiple, -width % self.multiple
+        h = self.head(F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x)
         skips = [h]
         for block in self.downblocks:
             h = block(h, temb) if isinstance(block, ResBlock) else block(h)
