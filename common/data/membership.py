@@ -12,6 +12,8 @@ from common.runtime.errors import UserError
 def verdict(partition: Partition) -> str:
     """One line: where the permutation comes from, and whether members are the published members."""
     permutation = partition.permutation
+    if permutation.listed:
+        return f"members: those of the list in configs/, in the order of {permutation.source}"
     source = f"permutation: {permutation.source}"
     if permutation.sha256 is not None:
         source += f", sha256 {permutation.sha256[:16]}…"
@@ -49,7 +51,7 @@ def membership(partition: Partition, *, trained_on: str | None, diffusion_on: st
             "WARNING: the classifier was trained on another partition: members here are not its members, "
             "and the figures below do not measure what it gives away"
         )
-    elif own is None and not permutation.published:
+    elif own is None and not (permutation.published or permutation.listed):
         lines.append(
             "WARNING: the classifier was trained elsewhere, and the permutation is not known to be its own: "
             "members here may not be its members, and then the figures below mean nothing"
