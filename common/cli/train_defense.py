@@ -17,15 +17,29 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     either.add_argument(
         "--published", action="store_true", help="use the published code's settings, configs/published/"
     )
+    either.add_argument(
+        "--from",
+        type=Path,
+        dest="brought",
+        metavar="PATH",
+        help="train nothing: take the weights (a state dict) of a classifier trained elsewhere, on the members "
+        "of this folder's partition, which is your word",
+    )
     flags.add_original(either)
     flags.add_dry_run(parser)
     return run(parser, argv, lambda options: _prepare(folder, options))
 
 
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
-    from common.experiment import train_defense
+    from common.experiment import brought, train_defense
 
     experiment, subject = flags.experiment(folder, options, network="classifier"), flags.subject(options)
+    if options.brought:
+        return Work(
+            head=lambda: head(experiment, brought.READS, prog="train_defense.py"),
+            plan=lambda: brought.plan(experiment, subject, options.brought),
+            do=lambda: brought.register(experiment, subject, options.brought),
+        )
     given = {"published": options.published}
     return Work(
         head=lambda: head(experiment, train_defense.reads(subject, **given), prog="train_defense.py"),

@@ -104,6 +104,7 @@ def run(experiment: Experiment, settings: Settings) -> str | None:
             membership=membership.membership(
                 experiment.partition,
                 trained_on=models.defended.partition,
+                brought=models.defended.brought,
                 diffusion_on=None if models.diffusion.made_from is None else models.diffusion.made_from.partition,
             ),
             unchecked=unchecked(experiment, models),
