@@ -67,7 +67,7 @@ def _comparable(folder: Path) -> dict[str, object]:
         elif name.endswith("report.json"):
             assert isinstance(data, bytes)
             report = json.loads(data)
-            del report["seconds"], report["milliseconds_per_query"]
+            del report["seconds"], report["milliseconds_per_query"], report["made"]
             files[name] = report
     return files
 

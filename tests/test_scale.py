@@ -42,7 +42,7 @@ def _evaluated(root: Path) -> dict[str, object]:
     files: dict[str, object] = dict(files_below(root / "digits" / "evaluate_MIAs"))
     for name in [name for name in files if name.endswith("report.json")]:
         report = json.loads((root / "digits" / "evaluate_MIAs" / name).read_text())
-        del report["seconds"], report["milliseconds_per_query"]
+        del report["seconds"], report["milliseconds_per_query"], report["made"]
         files[name] = report
     return {name: content for name, content in files.items() if "__pycache__" not in name}
 

@@ -68,6 +68,9 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
             choices=get_args(modes.TableStyle),
             help=f"instead of reporting, measure {what}: a table as text (without a value) or markdown",
         )
+    parser.add_argument(
+        "--out", metavar="NAME", help="write to runs/NAME, not to where the latest is, which else is kept in runs/"
+    )
     parser.add_argument("--latex", action="store_true", help="write the tables of the report for LaTeX too, report.tex")
     parser.add_argument(
         "--csv",
@@ -181,8 +184,10 @@ def _require_report(options: argparse.Namespace) -> None:
     from common.runtime.errors import UserError
 
     instead = options.departures or options.measures or options.shadows is not None or options.seeds is not None
-    if (options.latex or options.csv) and instead:
-        raise UserError("--latex and --csv go with one report: leave out --departures, --measures, --shadows, --seeds")
+    if (options.latex or options.csv or options.out) and instead:
+        raise UserError(
+            "--latex, --csv, --out go with one report: leave out --departures, --measures, --shadows, --seeds"
+        )
     if options.csv and set(options.protocol) == {"published"}:
         raise UserError("--csv writes the scores of the held-out final test: --protocol needs held_out or steady too")
 
@@ -222,7 +227,7 @@ def _do(experiment: "Experiment", settings: "Settings", options: argparse.Namesp
         found = evaluate.worth_of_measures(experiment, settings)
         _measured(None if found is None else [found], options)
     elif not options.departures:
-        _shown(evaluate.run(experiment, settings, latex=options.latex, csv=options.csv))
+        _shown(evaluate.run(experiment, settings, latex=options.latex, csv=options.csv, name=options.out))
     elif options.noising or set(options.protocol) != set(get_args(modes.ProtocolName)):
         raise UserError("--departures compares protocols and noisings itself: leave out --protocol and --noising")
     else:

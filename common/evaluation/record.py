@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from common.evaluation.origin import Made, PermutationRecord
 from common.runtime.config import NonNegative, NonNegativeFloat, Record, later
 from common.runtime.modes import Answers, OriginalSettings
 from common.runtime.subject import Subject
@@ -177,15 +178,6 @@ class Privacy(Record):
     max_grad_norm: NonNegativeFloat
 
 
-class PermutationRecord(Record):
-    """Where the order that decides who is a member comes from, and whether it is the published one."""
-
-    source: str
-    sha256: str | None
-    published: bool | None
-    trained_with_it: bool | None  # whether the classifier's own file says so
-
-
 class Counts(Record):
     members: NonNegative
     non_members: NonNegative
@@ -218,6 +210,8 @@ class Report(Record):
     inputs: Annotated[dict[str, str], Field(default_factory=dict)]  # file -> sha256
     seconds: NonNegativeFloat | None = None
     milliseconds_per_query: NonNegativeFloat | None = None  # asked one at a time, on the device of the evaluation
+    run: str | None = later(None)  # names it by what differs from the YAML files
+    made: Made | None = later(None)
     evaluation: str | None = None  # names the evaluation: the reports with and without Diffence have the same
 
     @model_validator(mode="after")

@@ -14,8 +14,9 @@ from common.diffence.measures import DiffenceConfig
 from common.evaluation import utility
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.judge import Pair, Verdict, judge
+from common.evaluation.origin import Made, PermutationRecord
 from common.evaluation.protocols import HELD_OUT, PROTOCOLS, Drawn, EvaluationConfig, Protocol, draw, queries
-from common.evaluation.record import Accuracy, Counts, PermutationRecord, Privacy, Report, UnderProtocol
+from common.evaluation.record import Accuracy, Counts, Privacy, Report, UnderProtocol
 from common.runtime import distributed, progress
 from common.runtime.modes import FenceName
 from common.runtime.subject import Subject
@@ -53,6 +54,8 @@ class Circumstances:
     unchecked:   lines that name files which carry no checksum
     inputs:      file -> sha256 of the bytes that were read
     milliseconds_per_query:  one at a time, without Diffence and with it
+    run:         names the evaluation by what differs from the YAML files
+    made:        how it came about
     """
 
     dataset: str
@@ -63,6 +66,8 @@ class Circumstances:
     inputs: dict[str, str]
     seconds: float
     milliseconds_per_query: tuple[float, float] | None = None
+    run: str | None = None
+    made: Made | None = None
 
 
 def evaluate(fences: Mapping[FenceName, FencedPopulation], settings: Settings, *, seed: int) -> Evaluation | None:
@@ -118,6 +123,8 @@ def report(evaluation: Evaluation, settings: Settings, about: Circumstances, *, 
         versions=versions(),
         inputs=about.inputs,
         seconds=about.seconds,
+        run=about.run,
+        made=about.made,
         milliseconds_per_query=None if about.milliseconds_per_query is None else about.milliseconds_per_query[fenced],
     )
 

@@ -26,7 +26,7 @@ from common.experiment.plan import Item
 from common.experiment.subjects import Defended, load_classifier
 from common.formats.diffusion_model import DiffusionModel
 from common.reports import departures as departures_report
-from common.reports import write
+from common.reports import runs, write
 from common.runtime import distributed, ownership, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.modes import Noising, TableStyle
@@ -82,16 +82,21 @@ def _seconds(path: Path) -> float | None:
     return float(seconds) if isinstance(seconds, (int, float)) else None
 
 
-def run(experiment: Experiment, settings: Settings, *, latex: bool = False, csv: bool = False) -> str | None:
+def run(
+    experiment: Experiment, settings: Settings, *, latex: bool = False, csv: bool = False, name: str | None = None
+) -> str | None:
     """Evaluate and write both result folders; the table. Of several processes the first does, the others get None.
 
     latex:  the tables for LaTeX too
     csv:    the scores of every sample too
+    name:   of a folder in runs/ to write to, instead of the place of the latest evaluation
     """
     start = time.monotonic()
     require_inputs(experiment, settings.subject)
-    models = load_models(experiment, settings)
     targets = [experiment.folder.results(settings.subject, diffence=fenced) for fenced in (False, True)]
+    if name is not None:
+        runs.named(targets[0], name)
+    models = load_models(experiment, settings)
     with ownership.owned(targets[0]), ownership.owned(targets[1]):
         with _naming(experiment, models):
             names = dict.fromkeys(protocol.fence for protocol in settings.protocols)
@@ -115,13 +120,16 @@ def run(experiment: Experiment, settings: Settings, *, latex: bool = False, csv:
             inputs={experiment.folder.shown(file.path): file.sha256 for file in models.read},
             seconds=round(time.monotonic() - start, 1),
             milliseconds_per_query=milliseconds,
+            run=name or runs.name_of(experiment.changed_settings(READS), seed=experiment.seed),
+            made=experiment.made("diffusion"),
         )
         without, fenced = (report(found, settings, about, fenced=fenced) for fenced in (False, True))
         seen = beside(experiment, settings, found, models.diffusion.denoiser)
-        table = write.write(experiment.folder, found, without, fenced, beside=seen, latex=latex, csv=csv)
+        table = write.write(experiment.folder, found, without, fenced, beside=seen, latex=latex, csv=csv, name=name)
     alone, behind = milliseconds
     where = f"{experiment.device}, {torch.get_num_threads()} threads"
-    page = experiment.folder.shown(targets[1] / "report.html")
+    written = targets[1] if name is None else targets[1] / "runs" / name
+    page = experiment.folder.shown(written / "report.html")
     return (
         f"{table}\nOne query at a time takes {alone:.1f} ms without Diffence, {behind:.1f} ms with ({where}).\n"
         f"All of it on one page: {page}"
