@@ -1,5 +1,6 @@
 """Datasets of one's own: from a folder of pictures, or from arrays, to a report."""
 
+import html
 import json
 from pathlib import Path
 
@@ -29,23 +30,37 @@ def run(root: Path, folder: str, script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def whole_path(root: Path, name: str, *settings: str) -> dict:
+def whole_path(root: Path, name: str, *settings: str, model: str = "resnet") -> dict:
     assert "The smallest role has" in run(root, name, "data_partition.py")
     run(root, name, "train_ddpm.py")
-    run(root, name, "train_defense.py", "--defense", "undefended", *settings)
-    run(root, f"{name}/evaluate_MIAs", "evaluate.py", "--defense", "undefended", *FEW)
-    report = root / name / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.json"
-    return json.loads(report.read_text())
+    chosen = ("--defense", "undefended", "--model", model)
+    run(root, name, "train_defense.py", *chosen, *settings)
+    run(root, f"{name}/evaluate_MIAs", "evaluate.py", *chosen, *FEW)
+    (report,) = (root / name / "evaluate_MIAs" / "results").glob("**/undefended_w_diffence/report.json")
+    found = json.loads(report.read_text())
+    assert found["verdict"] in html.unescape(report.with_name("report.html").read_text())
+    return found
+
+
+FENCE = """
+import torch
+from birds.diff_defense import fence
+
+classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 17 * 20, 3))
+fenced, images = fence(classifier, device="cpu"), torch.rand(2, 3, 17, 20)
+assert (fenced(images).argmax(dim=1) == classifier(images).argmax(dim=1)).all()
+"""
 
 
 def test_a_folder_of_pictures_goes_the_whole_path(root: Path) -> None:
-    """Of another height than width, neither of which the diffusion model can halve."""
+    """Of another height than width, neither of which the diffusion model can halve; a classifier of torchvision."""
     before = files_below(root / "cifar10")
     images = pictures(root / "elsewhere" / "birds", BIRDS, each=16, size=(18, 22))
     said = new(root, "birds", "--images", str(images), "--size", "17x20")
     assert "birds/ is ready" in said and "size: [17, 20]" in said and "# auk, bee-eater, crane" in said
-    report = whole_path(root, "birds")
+    report = whole_path(root, "birds", model="torchvision:resnet18")
     assert report["dataset"] == "birds" and report["label_agreement"] == 1.0
+    assert miniature.run(root, ".", "python", "-c", FENCE).returncode == 0
     assert files_below(root / "cifar10") == before
     scripts = {name for name in before if name.endswith((".py", ".sh"))}
     made = files_below(root / "birds")
