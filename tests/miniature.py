@@ -18,12 +18,14 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATASETS = ("cifar10", "cifar100", "svhn", "digits")
+SHARED = REPOSITORY / "common" / "configs"
+SETTINGS = sorted(path.relative_to(SHARED) for path in SHARED.rglob("*.yaml"))
 TRAIN, TEST = 60, 40
 FEW = ("--attacks", "loss", "near_copies_4")  # for evaluations whose attacks are not what is looked at
 
+TINY_DATA = {"members": 24, "reference": 24, "validation": 6}
 # What differs from the real YAML files; keys that do not stand here keep their real values.
 TINY: dict[str, dict[str, Any]] = {
-    "data": {"members": 24, "reference": 24, "validation": 6},
     "classifier": {
         "resnet": {"width": 4, "blocks": [1, 1]},
         "resnet50": {"width": 4, "blocks": [1, 1]},
@@ -83,8 +85,8 @@ def build(root: Path, *, archives: bool = True, cifar10: "Pictures | None" = Non
     for name in DATASETS:
         generated = shutil.ignore_patterns("__pycache__", "data", "final-all-models", "diff_models", "results", "banks")
         shutil.copytree(REPOSITORY / name, root / name, ignore=generated)
-        for path in (root / name / "configs").rglob("*.yaml"):
-            shrink(path, TINY.get(path.stem, TINY_DEFENSE) | (TINY_STEPS if path.parent.name == "original" else {}))
+        shrink(root / name / "configs" / "data.yaml", TINY_DATA)
+        shrink_settings(root / name)
     checksums: dict[str, str] = {}
     writers = {
         "cifar10": partial(_write_cifar10, pictures=cifar10 or _noise()),
@@ -101,15 +103,25 @@ def build(root: Path, *, archives: bool = True, cifar10: "Pictures | None" = Non
     return root
 
 
+def shrink_settings(folder: Path) -> None:
+    """Of a dataset folder, but for data.yaml."""
+    for settings in SETTINGS:
+        original = TINY_STEPS if settings.parent.name == "original" else {}
+        shrink(folder / "configs" / settings, TINY.get(settings.stem, TINY_DEFENSE) | original)
+
+
 def shrink(path: Path, changes: dict[str, Any]) -> None:
-    content = yaml.safe_load(path.read_text())
+    """Put values into a YAML file of a dataset folder, which may not be there or say nothing."""
+    content = yaml.safe_load(path.read_text()) if path.is_file() else None
+    content = content or {}
     _merge(content, changes)
+    path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(content))
 
 
 def _merge(content: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(content[key], dict):
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
             _merge(content[key], value)
         else:
             content[key] = value

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from common.data import partition, permutations
-from common.data.datasets import RawData
 from common.data.partition import DataConfig
+from common.data.raw import RawData
 from common.defenses import DEFENSES
 from common.diffusion.training import DDPMConfig
 from common.experiment import fence, subjects
@@ -119,7 +119,7 @@ fuzz = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
     deadline=None,
 )
-DDPM_YAML = (REPOSITORY / "digits" / "configs" / "ddpm.yaml").read_bytes()
+DDPM_YAML = (REPOSITORY / "common" / "configs" / "ddpm.yaml").read_bytes()
 
 
 @fuzz

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from common.defenses import DEFENSES
 from tests import served
@@ -81,3 +82,31 @@ def test_other_names_are_wrong_usage(root: Path, model: str) -> None:
     done = served.run(root, "digits", "train_defense.py", "--defense", "undefended", "--model", model)
     assert done.returncode == 2
     assert f"must be resnet, resnet50, densenet121, vgg16_bn, vit, or like my_models:build, not {model}" in done.stderr
+
+
+def test_a_classifier_trained_elsewhere_is_brought_on_the_users_word(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    models = copy / "digits" / "final-all-models" / "my_models.build"
+    weights = torch.load(models / "undefended.pth.tar", weights_only=True)["state_dict"]
+    torch.save({f"module.{key}": value for key, value in weights.items()}, copy / "digits" / "weights.pth")
+    bring = ("digits", "train_defense.py", "--defense", "undefended", *MODEL, "--from", "weights.pth")
+    done = served.run(copy, *bring)  # ours is there
+    assert done.returncode == 1 and "is there already and is another one: move it away" in done.stderr
+    shutil.rmtree(models)
+    for _ in range(2):  # and again, which changes nothing
+        done = served.run(copy, *bring)
+        assert done.returncode == 0 and "is the word of whoever brought it" in done.stdout, done.stderr
+    evaluate = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended", *MODEL, *FEW)
+    done = served.run(copy, *evaluate)
+    assert done.returncode == 0, done.stderr
+    results = copy / "digits" / "evaluate_MIAs" / "results" / "my_models.build" / "undefended"
+    report = json.loads((results / "report.json").read_text())
+    assert any("is the word of whoever brought it" in note for note in report["notes"])
+    assert report["permutation"]["trained_with_it"] is None
+    done = served.run(copy, *bring[:-2])  # a training does not take its place
+    assert done.returncode == 1 and "was trained elsewhere and will not be overwritten" in done.stderr
+    torch.save({"0.weight": torch.zeros(2)}, copy / "digits" / "weights.pth")
+    done = served.run(copy, *bring)
+    assert done.returncode == 1 and "weights.pth: the weights do not fit" in done.stderr
+    done = served.run(copy, "digits", "train_defense.py", "--defense", "hamp", *MODEL, "--from", "weights.pth")
+    assert done.returncode == 1 and "--from: a classifier from elsewhere is --defense undefended" in done.stderr

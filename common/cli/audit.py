@@ -82,17 +82,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of class folders, a line each, in the order of the answers; default: sorted by name",
     )
-    parser.add_argument("--size", type=_size, metavar="SIZE", help="that images are brought to, 64 or 218x178 (HxW)")
+    parser.add_argument(
+        "--size", type=flags.size, metavar="SIZE", help="that images are brought to, 64 or 218x178 (HxW)"
+    )
     parser.add_argument("--batch", type=flags.positive, default=64, help="images that are asked together")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return flags.positive(height), flags.positive(width or height)
 
 
 def _prepare(options: argparse.Namespace) -> Work:

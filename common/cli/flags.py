@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,6 +13,7 @@ from common.runtime.config import parse_overrides
 
 if TYPE_CHECKING:
     from common.experiment.experiment import Experiment
+    from common.runtime.images import Size
     from common.runtime.subject import Subject
 
 
@@ -127,6 +129,15 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
+
+
+def size(text: str) -> "Size":
+    from common.runtime.images import size_of
+
+    found = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected a number such as 64, or height and width such as 48x64, not {text}")
+    return size_of(int(found[1]), int(found[2] or found[1]))
 
 
 def subject(options: argparse.Namespace, defense: str | None = None) -> "Subject":

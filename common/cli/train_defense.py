@@ -17,6 +17,14 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     either.add_argument(
         "--published", action="store_true", help="use the published code's settings, configs/published/"
     )
+    either.add_argument(
+        "--from",
+        type=Path,
+        dest="brought",
+        metavar="PATH",
+        help="train nothing: take the weights (a state dict) of a classifier trained elsewhere, on the members "
+        "of this folder's partition, which is your word",
+    )
     flags.add_original(either)
     flags.add_tensorboard(parser)
     flags.add_dry_run(parser)
@@ -24,12 +32,18 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
 
 
 def _prepare(folder: Path, options: argparse.Namespace) -> Work:
-    from common.experiment import train_defense
+    from common.experiment import brought, train_defense
     from common.training.watching import require_tensorboard
 
     if options.tensorboard:
         require_tensorboard()
     experiment, subject = flags.experiment(folder, options, network="classifier"), flags.subject(options)
+    if options.brought:
+        return Work(
+            head=lambda: head(experiment, brought.READS, prog="train_defense.py"),
+            plan=lambda: brought.plan(experiment, subject, options.brought),
+            do=lambda: brought.register(experiment, subject, options.brought),
+        )
     given = {"published": options.published}
     return Work(
         head=lambda: head(experiment, train_defense.reads(subject, **given), prog="train_defense.py"),

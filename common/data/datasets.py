@@ -1,11 +1,10 @@
-"""The datasets: one table of facts, and loaders that end in raw uint8 images, through torchvision and scikit-learn."""
+"""Loaders that end in raw uint8 images: archives and scikit-learn's digits in memory, all else as memory maps."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -15,27 +14,13 @@ import torch
 from torchvision import datasets as tv
 from torchvision.datasets.utils import check_integrity
 
+from common.data import prepared
+from common.data.config import DatasetConfig
+from common.data.raw import RawData
 from common.runtime import ownership, storage
 from common.runtime.errors import UserError
-from common.runtime.images import ImageSpec
-
-
-@dataclass(frozen=True)
-class RawData:
-    """Images uint8 [N, C, H, W] and labels int64 [N], of the training and of the test set."""
-
-    train_images: torch.Tensor
-    train_labels: torch.Tensor
-    test_images: torch.Tensor
-    test_labels: torch.Tensor
-
-    def fingerprint(self) -> str:
-        """A sha256 over every pixel and label, which ties a partition to the data it was made from."""
-        digest = hashlib.sha256()
-        for tensor in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-            digest.update(tensor.numpy().data)
-        return digest.hexdigest()
+from common.runtime.images import sides
+from common.runtime.paths import DatasetFolder
 
 
 def _load_cifar(dataset: type[tv.CIFAR10], folder: Path) -> RawData:
@@ -58,7 +43,7 @@ def _load_svhn(folder: Path) -> RawData:
 _DIGITS_TRAIN = 800
 
 
-def _load_digits(folder: Path) -> RawData:
+def _load_digits() -> RawData:
     """The 1,797 digits of scikit-learn, shuffled once (they come writer by writer), 800 as the training set."""
     from sklearn.datasets import load_digits
 
@@ -106,23 +91,34 @@ def _fetch_alone(folder: Path, archives: list[tuple[str, str, str]], download: C
         ) from error
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """``load`` reads it from a folder, fetching archives that are missing."""
-
-    spec: ImageSpec
-    load: Callable[[Path], RawData]
-
-
-DATASETS: dict[str, Dataset] = {
-    "cifar10": Dataset(
-        ImageSpec(10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-        lambda folder: _load_cifar(tv.CIFAR10, folder),
-    ),
-    "cifar100": Dataset(
-        ImageSpec(100, 3, 32, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-        lambda folder: _load_cifar(tv.CIFAR100, folder),
-    ),
-    "svhn": Dataset(ImageSpec(10, 3, 32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), _load_svhn),
-    "digits": Dataset(ImageSpec(10, 1, 8, (0.3053,), (0.3760,)), _load_digits),
+_ARCHIVES: dict[str, Callable[[Path], RawData]] = {
+    "CIFAR10": partial(_load_cifar, tv.CIFAR10),
+    "CIFAR100": partial(_load_cifar, tv.CIFAR100),
+    "SVHN": _load_svhn,
 }
+
+
+def load(config: DatasetConfig, folder: DatasetFolder) -> RawData:
+    """The images that configs/data.yaml says, those of archives that are missing being fetched.
+
+    Raises UserError naming what cannot be had, or is not as configs/data.yaml says.
+    """
+    source = config.source
+    if source.sklearn is not None:
+        data = _load_digits()
+    elif source.torchvision in _ARCHIVES:
+        data = _ARCHIVES[source.torchvision](folder.raw_data)
+    else:
+        data = prepared.read(folder, config)
+    _require_as_said(data, config, source=folder.shown(folder.config("data")))
+    return data
+
+
+def _require_as_said(data: RawData, config: DatasetConfig, *, source: str) -> None:
+    said = (config.channels, *sides(config.image_size))
+    found = tuple(data.train_images.shape[1:])
+    if found != said:
+        raise UserError(f"{source}: images are {list(found)} (channels, height, width), but it says {list(said)}")
+    most = max(int(labels.max()) for labels in (data.train_labels, data.test_labels) if len(labels)) + 1
+    if most > config.classes:
+        raise UserError(f"{source}: classes: there are at least {most}, but it says {config.classes}")

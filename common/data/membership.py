@@ -8,10 +8,17 @@ from common.data.partition import Partition, Permutation
 from common.runtime import storage
 from common.runtime.errors import UserError
 
+VOUCHED = (
+    "The classifier was trained elsewhere: that the members here are its members is the word of whoever brought it "
+    "(train_defense.py --from), and the figures mean nothing where that is wrong"
+)
+
 
 def verdict(partition: Partition) -> str:
     """One line: where the permutation comes from, and whether members are the published members."""
     permutation = partition.permutation
+    if permutation.listed:
+        return f"members: those of the list in configs/, in the order of {permutation.source}"
     source = f"permutation: {permutation.source}"
     if permutation.sha256 is not None:
         source += f", sha256 {permutation.sha256[:16]}…"
@@ -36,10 +43,13 @@ class Membership:
     lines: list[str]
 
 
-def membership(partition: Partition, *, trained_on: str | None, diffusion_on: str | None = None) -> Membership:
+def membership(
+    partition: Partition, *, trained_on: str | None, diffusion_on: str | None = None, brought: bool = False
+) -> Membership:
     """Whether members are a classifier's own.
 
     trained_on, diffusion_on:  keys of the partitions of classifier and diffusion model, where their files know them
+    brought:                   the classifier was trained elsewhere, and ``trained_on`` is its user's word
     """
     permutation = partition.permutation
     own = None if trained_on is None else trained_on == partition.key
@@ -49,11 +59,14 @@ def membership(partition: Partition, *, trained_on: str | None, diffusion_on: st
             "WARNING: the classifier was trained on another partition: members here are not its members, "
             "and the figures below do not measure what it gives away"
         )
-    elif own is None and not permutation.published:
+    elif own is None and not (permutation.published or permutation.listed):
         lines.append(
             "WARNING: the classifier was trained elsewhere, and the permutation is not known to be its own: "
             "members here may not be its members, and then the figures below mean nothing"
         )
+    if brought and own:
+        own = None  # no file of ours says so
+        lines.append(VOUCHED)
     if diffusion_on not in (None, partition.key):
         lines.append("WARNING: the diffusion model was trained on another partition: members here are not its images")
     return Membership(permutation, own, lines)

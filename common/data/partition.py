@@ -16,9 +16,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from common.data import permutations
-from common.data.datasets import RawData
+from common.data.raw import RawData
 from common.runtime import storage
-from common.runtime.config import NonNegative, Positive, Strict, parse
+from common.runtime.config import NonNegative, Positive, Strict, later, parse
 from common.runtime.errors import UserError
 from common.runtime.storage import FileRead
 
@@ -30,12 +30,12 @@ class DataConfig(Strict):
     """configs/data.yaml: how the training and the test set are shared out."""
 
     members: Positive  # the classifier's training set
-    reference: Positive  # other samples of the training set, which defences may use
+    reference: NonNegative  # other samples of the training set, which defences may use
     validation: NonNegative  # the first of the reference set, kept for choosing checkpoints only
 
     @model_validator(mode="after")
     def _validation_fits(self) -> "DataConfig":
-        if self.validation >= self.reference:
+        if self.validation >= max(self.reference, 1):
             raise ValueError(f"validation ({self.validation}) must be smaller than reference ({self.reference})")
         return self
 
@@ -48,6 +48,7 @@ class PartitionFile(Strict):
     data_sha256: str
     permutation_source: str  # "seed 0", or the name of the file it was read from
     permutation_sha256: str | None  # of that file
+    listed: int | None = later(None)  # how many of the first training samples a list names, as the members
     sizes: DataConfig
     permutation: list[Annotated[int, Field(ge=0)]]
     test_size: Annotated[int, Field(gt=0)]
@@ -82,6 +83,7 @@ class Permutation:
     order: np.ndarray  # int64 [n]
     source: str  # "seed 0", or the name of the file it was read from
     sha256: str | None  # of that file
+    listed: bool = False  # a list says who the members are, and only their order is drawn
 
     @cached_property
     def published(self) -> bool | None:
@@ -143,9 +145,13 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
             f"{dataset}/configs/data.yaml: members + reference is {sizes.members + sizes.reference}, "
             f"but the training set has {size} samples"
         )
+    if data.listed not in (None, sizes.members):
+        raise UserError(f"{dataset}/configs/data.yaml: members is {sizes.members}, but the list names {data.listed}")
     _require_roles(sizes.members, len(data.test_images), source=f"{dataset}/configs/data.yaml")
+    if data.listed is not None and permutation is not None:
+        raise UserError(f"{permutation}: {dataset}/configs/data.yaml has a list of members: leave one of them away")
     if permutation is None:
-        order, sha256, source = np.random.RandomState(seed).permutation(size), None, f"seed {seed}"
+        order, sha256, source = _drawn(size, seed, listed=data.listed or 0), None, f"seed {seed}"
     else:
         (order, sha256), source = permutations.read_with_sha256(permutation, size=size), permutation.name
     return PartitionFile(
@@ -154,10 +160,19 @@ def make(data: RawData, sizes: DataConfig, *, dataset: str, seed: int, permutati
         data_sha256=data.fingerprint(),
         permutation_source=source,
         permutation_sha256=sha256,
+        listed=data.listed,
         sizes=sizes,
         permutation=order.tolist(),
         test_size=len(data.test_images),
     )
+
+
+def _drawn(size: int, seed: int, *, listed: int) -> np.ndarray:
+    """A permutation int64 [size]; the ``listed`` first samples stay the first ones."""
+    generator = np.random.RandomState(seed)
+    if not listed:
+        return generator.permutation(size)
+    return np.concatenate([generator.permutation(listed), listed + generator.permutation(size - listed)])
 
 
 def _require_roles(members: int, test: int, *, source: str) -> None:
@@ -186,7 +201,7 @@ def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
     """The partition of this data; UserError where it was made from other data or other sizes, or is damaged."""
     file, as_read = read_file(path)
     again = "make it again with `python data_partition.py`"
-    if file.data_sha256 != data.fingerprint():
+    if (file.data_sha256, file.listed) != (data.fingerprint(), data.listed):
         raise UserError(f"{path} was made from other data than the folder holds now: {again}")
     if file.sizes != sizes:
         raise UserError(f"{path} was made with other sizes than configs/data.yaml has now: {again}")
@@ -199,7 +214,9 @@ def read(path: Path, data: RawData, *, sizes: DataConfig) -> Partition:
         reference=reference[sizes.validation :],
         test_order=test_order(len(data.test_images)),
         key=file.key,
-        permutation=Permutation(file.dataset, permutation, file.permutation_source, file.permutation_sha256),
+        permutation=Permutation(
+            file.dataset, permutation, file.permutation_source, file.permutation_sha256, file.listed is not None
+        ),
         file=as_read,
     )
 

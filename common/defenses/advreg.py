@@ -160,4 +160,4 @@ def train(task: Task) -> None:
     )
 
 
-DEFENSE = Defense(config=AdvRegConfig, train=train)
+DEFENSE = Defense(config=AdvRegConfig, train=train, needs_reference=True)

@@ -68,6 +68,7 @@ class Defense:
     wrap:              (classifier, checkpoint, config, seed, path of the checkpoint) -> the classifier as it answers
     group_norm:        the classifier has GroupNorm where others have BatchNorm
     needs_undefended:  it protects the undefended classifier, which must be trained before
+    needs_reference:   it learns from the reference set
     fp32_only:         its training is right in fp32 and with an uncompiled network only
     shares_work:       ``train`` shares its work out among the processes there are, else the first alone trains
     """
@@ -77,5 +78,6 @@ class Defense:
     wrap: Callable[..., nn.Module] = unwrapped
     group_norm: bool = False
     needs_undefended: bool = False
+    needs_reference: bool = False
     fp32_only: bool = False
     shares_work: bool = False

@@ -229,4 +229,6 @@ def wrap(classifier: nn.Module, state: dict[str, Any], config: MemGuardConfig, *
     return MemGuardOutput(classifier, guess, config, seed=seed)
 
 
-DEFENSE = Defense(config=MemGuardConfig, train=train, wrap=wrap, needs_undefended=True, fp32_only=True)
+DEFENSE = Defense(
+    config=MemGuardConfig, train=train, wrap=wrap, needs_undefended=True, needs_reference=True, fp32_only=True
+)

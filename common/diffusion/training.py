@@ -21,7 +21,7 @@ from common.runtime import distributed, rng
 from common.runtime.config import Batch, Fraction, NonNegative, Positive, PositiveFloat, Strict, later
 from common.runtime.device import Compute, accelerate, autocast
 from common.runtime.errors import UserError
-from common.runtime.images import to_float
+from common.runtime.images import Size, sides, size_of, to_float
 from common.runtime.modes import Noising, TrainedOn
 from common.runtime.progress import Bar
 from common.training.jobs import Job
@@ -90,7 +90,9 @@ def train(
     show:  draws pictures of what the network, with averaged weights, can do so far; their paths
     """
     compute, recipe = compute or Compute(images.device), config.training
-    unet = new_unet(config, channels=images.shape[1], image_size=images.shape[3], seed=seed).to(images.device)
+    unet = new_unet(config, channels=images.shape[1], image_size=size_of(*images.shape[2:]), seed=seed).to(
+        images.device
+    )
     parallel = distributed.data_parallel(accelerate(unet, compile=compute.compile))
     ema = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
     optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate)
@@ -123,7 +125,7 @@ def train(
     )
 
 
-def require_possible(config: DDPMConfig, *, image_size: int) -> None:
+def require_possible(config: DDPMConfig, *, image_size: Size) -> None:
     """Raise UserError where the images are too small for the network, or a batch cannot be shared by the processes."""
     require_halvings(config.unet, image_size=image_size, source="configs/ddpm.yaml")
     batch_size, processes = config.training.batch_size, distributed.world_size()
@@ -131,16 +133,17 @@ def require_possible(config: DDPMConfig, *, image_size: int) -> None:
         raise UserError(f"configs/ddpm.yaml: batch_size {batch_size} cannot be shared evenly by {processes} processes")
 
 
-def new_unet(config: DDPMConfig, *, channels: int, image_size: int, seed: int) -> UNet:
+def new_unet(config: DDPMConfig, *, channels: int, image_size: Size, seed: int) -> UNet:
     require_possible(config, image_size=image_size)
     with rng.global_draws(seed, "unet"):
         return UNet(config.unet, channels=channels, num_steps=config.schedule.T)
 
 
-def require_halvings(unet: UNetConfig, *, image_size: int, source: str) -> None:
+def require_halvings(unet: UNetConfig, *, image_size: Size, source: str) -> None:
     halvings = len(unet.ch_mult) - 1
-    if image_size % 2**halvings:
-        raise UserError(f"{source}: images of size {image_size} cannot be halved {halvings} times (ch_mult)")
+    for side in sides(image_size):
+        if side >> halvings == 0:
+            raise UserError(f"{source}: images of size {side} cannot be halved {halvings} times (ch_mult)")
 
 
 def alpha_bar_of(config: DDPMConfig) -> torch.Tensor:

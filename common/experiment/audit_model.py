@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from common.data import given_images
-from common.data.given_images import Size
 from common.evaluation import audit as audits
 from common.evaluation import queried
 from common.evaluation.audit import Audit
@@ -18,7 +17,7 @@ from common.evaluation.queried import Classify
 from common.formats import given_model
 from common.runtime.device import resolve
 from common.runtime.errors import UserError
-from common.runtime.images import Labelled
+from common.runtime.images import Labelled, Size
 from common.runtime.modes import Answers
 
 
@@ -39,22 +38,8 @@ class Normalisation:
 def images(
     members: Path, non_members: Path, *, classes: Path | None = None, size: Size | None = None
 ) -> tuple[Labelled, Labelled]:
-    """What a classifier is asked about, uint8 [n, C, H, W]: trees of class folders, or .npz files.
-
-    classes:  a file with the names of the folders in the order of the classifier's answers; None: sorted by name
-    size:     that images are brought to
-    """
-    if members.is_file() and non_members.is_file():
-        found = [given_images.read_arrays(path) for path in (members, non_members)]
-        found = [Labelled(given_images.fit_all(each.images, size), each.labels) for each in found]
-    else:
-        folders = (members, non_members)
-        names = given_images.classes_of(*folders) if classes is None else _lines(classes)
-        found = [given_images.read_folder(path, names, size=size) for path in folders]
-    shapes = [tuple(each.images.shape[1:]) for each in found]
-    if shapes[0] != shapes[1]:
-        raise UserError(f"{members} has images {shapes[0]}, and {non_members} {shapes[1]} (channels, height, width)")
-    return found[0], found[1]
+    """What a classifier is asked about; see ``given_images.read``. classes: a file with a name on each line."""
+    return given_images.read(members, non_members, classes=None if classes is None else _lines(classes), size=size)
 
 
 def _lines(path: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.data import membership, partition
+from common.data import membership, partition, prepared
 from common.data.partition import PartitionFile
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item
@@ -11,6 +11,7 @@ from common.runtime.errors import UserError
 from common.runtime.paths import DatasetFolder
 
 READS = ("data", "evaluation")  # YAML files
+FEW = 100  # members, or non-members, of a role: fewer are told
 
 
 def plan(experiment: Experiment) -> list[Item]:
@@ -26,6 +27,7 @@ def make(experiment: Experiment, *, permutation: Path | None, replace: bool = Fa
     Raises UserError where that would replace another partition which models here were trained on, unless ``replace``.
     """
     folder = experiment.folder
+    _prepare(experiment, replace=replace)
     num_sample = experiment.evaluation_config.num_sample
     in_place = folder.permutation if folder.permutation.is_file() else None
     content = partition.make(
@@ -43,6 +45,32 @@ def make(experiment: Experiment, *, permutation: Path | None, replace: bool = Fa
     print(membership.verdict(experiment.partition) + "\n")
     classes = experiment.spec.num_classes
     print(partition.table(experiment.partition, experiment.data, num_sample=num_sample, num_classes=classes))
+    roles = experiment.partition.roles(num_sample)
+    fewest = min(min(len(role.members), len(role.non_members)) for role in roles.values())
+    if fewest < min(FEW, num_sample):
+        print(
+            f"\nThe smallest role has {fewest} samples of a kind: attacks learn little from them, intervals are wide."
+        )
+
+
+def _prepare(experiment: Experiment, *, replace: bool) -> None:
+    """Read the images into the memory map, where their source needs one and it is not there or of another state.
+
+    Raises UserError where that would replace images which models here were trained on, unless ``replace``.
+    """
+    folder, config = experiment.folder, experiment.dataset
+    if not prepared.is_used(config):
+        return
+    pool = prepared.pool_of(config, folder)
+    if prepared.is_current(folder, config, pool):
+        return
+    trained = [folder.shown(path) for path in folder.trained()]
+    if trained and folder.prepared.is_dir() and not replace:
+        raise UserError(
+            f"{folder.shown(folder.prepared)}: the images are others than those that {trained[0]} was trained on. "
+            "Add --replace to read them anew all the same"
+        )
+    prepared.write(folder, config, pool)
 
 
 def _require_unused(folder: DatasetFolder, new: PartitionFile) -> None:

@@ -114,6 +114,7 @@ def run(
             membership=membership.membership(
                 experiment.partition,
                 trained_on=models.defended.partition,
+                brought=models.defended.brought,
                 diffusion_on=None if models.diffusion.made_from is None else models.diffusion.made_from.partition,
             ),
             unchecked=unchecked(experiment, models),

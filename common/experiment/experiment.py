@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.data import partition
-from common.data.datasets import DATASETS, RawData
+from common.data import datasets, partition
+from common.data.config import DatasetConfig
 from common.data.partition import DataConfig
+from common.data.raw import RawData
 from common.diffence.measures import DiffenceConfig
 from common.diffusion.training import DDPMConfig
 from common.evaluation.answers import Population
@@ -68,11 +69,11 @@ class Experiment:
 
     @property
     def spec(self) -> ImageSpec:
-        return DATASETS[self.folder.name].spec
+        return self.dataset.spec
 
     @cached_property
     def data(self) -> RawData:
-        return DATASETS[self.folder.name].load(self.folder.raw_data)
+        return datasets.load(self.dataset, self.folder)
 
     @cached_property
     def partition(self) -> partition.Partition:
@@ -91,8 +92,12 @@ class Experiment:
         return config.load(self.folder.config(name), model, self.overrides.get(name.rpartition("/")[2]))
 
     @cached_property
+    def dataset(self) -> DatasetConfig:
+        return self.config("data", DatasetConfig)
+
+    @property
     def sizes(self) -> DataConfig:
-        return self.config("data", DataConfig)
+        return self.dataset.sizes
 
     @cached_property
     def classifier_config(self) -> ClassifierConfig:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from common.data import shadows
-from common.data.datasets import RawData
 from common.data.partition import Partition
+from common.data.raw import RawData
 from common.data.shadows import TARGET, Canaries
 from common.diffence import Candidates
 from common.evaluation.protocols import EvaluationConfig

@@ -28,6 +28,7 @@ class Defended:
     privacy:    what DP-SGD spent
     partition:  the key of the one it was trained on; None where its file does not know it
     file:       what it was read from, as it was read
+    brought:    it was trained elsewhere, and its user vouches that these are its members
     """
 
     classifier: nn.Module
@@ -35,6 +36,7 @@ class Defended:
     privacy: Privacy | None
     partition: str | None
     file: FileRead
+    brought: bool = False
 
 
 def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
@@ -46,13 +48,13 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     path, kind = experiment.folder.classifier(subject), DEFENSES[subject.defense]
     file, state = _read(path)
     made_from = _provenance(experiment, subject, state, path)
-    classifier = _with_weights(experiment, state, path, subject)
+    classifier = with_weights(experiment, state, path, subject)
     if kind.needs_undefended and made_from and made_from.tuning_members != experiment.tuning_members_key:
         raise UserError(
             f"{experiment.folder.shown(path)} was trained on other tuning members than there are now: "
             f"train it again with `{subject.training_command}` in {experiment.folder.name}"
         )
-    if made_from:
+    if made_from and made_from.brought is None:
         settings = config.parse(made_from.settings, kind.config, source=str(path))
     else:
         theirs = subject.original is None and subject.model in MODELS and published.is_published(state["state_dict"])
@@ -61,7 +63,8 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
     wrapped = kind.wrap(classifier, state, settings, seed=experiment.seed, path=path)
     wrapped = wrapped.to(experiment.device).eval().requires_grad_(False)
     privacy = _privacy(state, subject, path)
-    return Defended(wrapped, settings.model_dump(), privacy, made_from.partition if made_from else None, file)
+    partition, brought = (made_from.partition, made_from.brought is not None) if made_from else (None, False)
+    return Defended(wrapped, settings.model_dump(), privacy, partition, file, brought)
 
 
 def undefended_weights(experiment: Experiment, subject: Subject, *, sha256: str) -> dict[str, torch.Tensor]:
@@ -73,7 +76,7 @@ def undefended_weights(experiment: Experiment, subject: Subject, *, sha256: str)
     file, state = _read(path)
     if file.sha256 != sha256:
         raise UserError(f"{path} was replaced while this command ran: run it again")
-    _with_weights(experiment, state, path, subject.undefended)
+    with_weights(experiment, state, path, subject.undefended)
     return _weights(state, path, subject)
 
 
@@ -88,7 +91,8 @@ def _weights(state: dict[str, Any], path: Path, subject: Subject) -> dict[str, t
     return translated(state["state_dict"], source=str(path))
 
 
-def _with_weights(experiment: Experiment, state: dict[str, Any], path: Path, subject: Subject) -> Classifier:
+def with_weights(experiment: Experiment, state: dict[str, Any], path: Path, subject: Subject) -> Classifier:
+    """A subject's network with a checkpoint's weights. Raises UserError naming the file where they do not fit."""
     weights = _weights(state, path, subject)
     named = subject.model in MODELS
     classifier = build_classifier(

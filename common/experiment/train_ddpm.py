@@ -19,7 +19,8 @@ from common.formats import flags
 from common.formats.diffusion_model import ready
 from common.reports import pictures
 from common.runtime import distributed, ownership, storage
-from common.runtime.images import to_float
+from common.runtime.errors import UserError
+from common.runtime.images import size_of, to_float
 from common.statistics import roc
 from common.statistics.bootstrap import Bootstrap, interval95
 from common.training.jobs import Job, is_done
@@ -56,6 +57,8 @@ def require_possible(experiment: Experiment) -> None:
     """Raise UserError where network, processes and images do not fit, or the fence asks for a step not learnt."""
     config = experiment.ddpm_config
     training.require_possible(config, image_size=experiment.spec.image_size)
+    if config.training.trained_on == "reference" and experiment.sizes.reference == 0:
+        raise UserError("--on reference (trained_on): configs/data.yaml has no reference set: raise reference there")
     require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 
@@ -68,7 +71,7 @@ def make(
 ) -> None:
     """The checkpoint, where it is not there, and its flags file beside it.
 
-    images:  uint8 [n, C, H, H] to learn from; by default those that configs/ddpm.yaml says
+    images:  uint8 [n, C, H, W] to learn from; by default those that configs/ddpm.yaml says
     show:    draws pictures of what the network can do so far
     """
     if distributed.is_first():
@@ -81,7 +84,7 @@ def make(
         compute, learnt = experiment.compute["diffusion"], learnt.to(experiment.device)
         training.train(to_do, learnt, settings, seed=experiment.seed, compute=compute, show=show)
     if distributed.is_first():
-        size = experiment.spec.image_size if images is None else images.shape[-1]
+        size = experiment.spec.image_size if images is None else size_of(*images.shape[2:])
         said = flags.write(settings, image_size=size)
         storage.write_text(to_do.path.with_suffix(".txt"), said)
 

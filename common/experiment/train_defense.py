@@ -99,10 +99,15 @@ def _require_possible(experiment: Experiment, subject: Subject, settings: Traini
         raise UserError(f"--defense {subject.defense} trains without --compile and with --precision fp32 only")
     if distributed.world_size() > 1 and not defense.shares_work:
         raise UserError(f"--defense {subject.defense} is trained by one process: leave --nproc away")
+    if defense.needs_reference and len(experiment.partition.reference) == 0:
+        raise UserError(
+            f"--defense {subject.defense} learns from a reference set, and configs/data.yaml has none besides the "
+            "validation part: raise reference there, then run `python data_partition.py`"
+        )
     if settings.checkpoint_selection == "validation" and len(experiment.partition.validation) == 0:
         raise UserError(
             f"{experiment.folder.shown(experiment.folder.config(name))}: checkpoint_selection: validation needs a "
-            "validation part, but configs/data.yaml has validation: 0"
+            "validation part, but configs/data.yaml has validation: 0: raise it, or choose checkpoint_selection: last"
         )
 
 

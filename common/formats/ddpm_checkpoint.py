@@ -16,6 +16,7 @@ from common.models.unet import UNet, UNetConfig
 from common.runtime import checkpoints, config
 from common.runtime.device import Compute
 from common.runtime.errors import UserError
+from common.runtime.images import Size, sides
 from common.runtime.storage import FileRead
 from common.training.jobs import Provenance
 
@@ -25,7 +26,7 @@ def load_denoiser(
     flags_file: Path,
     *,
     channels: int,
-    image_size: int,
+    image_size: Size,
     compute: Compute,
 ) -> DiffusionModel:
     """The averaged model of a checkpoint, with the shape and schedule of the flags file beside it.
@@ -39,8 +40,8 @@ def load_denoiser(
     read = checkpoints.read(checkpoint, expect={"ema_model": dict})
     made_from, trained = _provenance(read.content, unet_config, schedule, checkpoint, flags_file)
     weights = published.without_prefix(read.content["ema_model"], source=str(checkpoint))
-    own_channels, image_shape = _channels_of(weights, otherwise=channels), (channels, image_size, image_size)
-    own_shape = (own_channels, own_size, own_size)
+    own_channels, image_shape = _channels_of(weights, otherwise=channels), (channels, *sides(image_size))
+    own_shape = (own_channels, *sides(own_size))
     require_fits(image_shape, own_shape, source=str(checkpoint))
     unet = with_weights(
         lambda: UNet(unet_config, channels=own_channels, num_steps=schedule.T),

@@ -22,6 +22,7 @@ from common.formats.diffusion_model import DiffusionModel, ready
 from common.runtime import checkpoints, config, storage
 from common.runtime.device import Compute
 from common.runtime.errors import UserError
+from common.runtime.images import Size, sides
 from common.runtime.storage import FileRead
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there is read
@@ -93,7 +94,7 @@ def load_denoiser(
     folder: Path,
     *,
     channels: int,
-    image_size: int,
+    image_size: Size,
     compute: Compute,
 ) -> DiffusionModel:
     """The unconditional noise-predicting UNet2DModel of a folder, with the betas of its scheduler.
@@ -107,7 +108,7 @@ def load_denoiser(
     before = [storage.file_sha256(path) for path in paths]
     diffusers = _package(folder)
     _read(index, _Index)
-    image_shape, own_shape = (channels, image_size, image_size), _own_shape(unet_file, _read(unet_file, _UNet))
+    image_shape, own_shape = (channels, *sides(image_size)), _own_shape(unet_file, _read(unet_file, _UNet))
     require_fits(image_shape, own_shape, source=str(unet_file))
     scheduler_class = getattr(diffusers, _read(scheduler_file, _Scheduler).kind)
     try:

@@ -12,6 +12,7 @@ from common.models.unet import PUBLISHED_GROUPS, UNetConfig
 from common.runtime import storage
 from common.runtime.config import Strict, parse
 from common.runtime.errors import UserError
+from common.runtime.images import Size, sides, size_of
 from common.runtime.storage import FileRead
 
 _LISTS = ("ch_mult", "attn")  # flags that stand once for each value
@@ -21,6 +22,7 @@ class _TaskConfig(Strict):
     """What the network was trained for. --var_type does not matter: a DDIM jump adds no noise."""
 
     img_size: Side
+    img_width: Side | None = None  # where it is not img_size, which then is the height
     mean_type: str
 
 
@@ -35,22 +37,22 @@ class Described(NamedTuple):
 
     unet: UNetConfig
     schedule: ScheduleConfig
-    image_size: int
+    image_size: Size
     file: FileRead
 
 
-def write(config: DDPMConfig, *, image_size: int) -> str:
+def write(config: DDPMConfig, *, image_size: Size) -> str:
     """The flags file of a configuration, as text."""
-    unet, schedule = config.unet, config.schedule
+    unet, schedule, (height, width) = config.unet, config.schedule, sides(image_size)
     values: list[tuple[str, Any]] = [("ch", unet.ch)]
     values += [("ch_mult", mult) for mult in unet.ch_mult]
     values += [("attn", level) for level in unet.attn]
     values += [("num_res_blocks", unet.num_res_blocks), ("dropout", unet.dropout), ("T", schedule.T)]
-    values += [("beta_1", schedule.beta_1), ("beta_T", schedule.beta_T), ("img_size", image_size)]
+    values += [("beta_1", schedule.beta_1), ("beta_T", schedule.beta_T), ("img_size", height)]
     values += [("mean_type", "epsilon"), ("var_type", "fixedlarge")]
-    values += (
-        [("groups", unet.groups)] if unet.groups != PUBLISHED_GROUPS else []
-    )  # a flag that the published code does not know
+    # two flags that the published code does not know
+    values += [("img_width", width)] if width != height else []
+    values += [("groups", unet.groups)] if unet.groups != PUBLISHED_GROUPS else []
     return "".join(f"--{name}={value}\n" for name, value in values)
 
 
@@ -70,7 +72,8 @@ def read(path: Path) -> Described:
     if task.mean_type != "epsilon":
         raise UserError(f"{path}: --mean_type={task.mean_type}: only noise-predicting (epsilon) networks can be used")
     file = FileRead(path, storage.bytes_sha256(data))
-    return Described(flags.unet, flags.schedule, task.img_size, file)
+    size = size_of(task.img_size, task.img_width or task.img_size)
+    return Described(flags.unet, flags.schedule, size, file)
 
 
 def _values(data: bytes, path: Path) -> dict[str, list[str]]:

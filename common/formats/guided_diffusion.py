@@ -27,6 +27,7 @@ from common.models.guided_unet import CHANNELS, GuidedUNet, GuidedUNetConfig
 from common.runtime import checkpoints, config, storage
 from common.runtime.device import Compute
 from common.runtime.errors import UserError
+from common.runtime.images import Size, sides
 from common.runtime.storage import FileRead
 
 RESCALED = 1000  # steps, whose indices a network is told whose timesteps were rescaled
@@ -75,7 +76,7 @@ def load_denoiser(
     flags_file: Path,
     *,
     channels: int,
-    image_size: int,
+    image_size: Size,
     compute: Compute,
 ) -> DiffusionModel:
     """The model of a checkpoint, with the shape and schedule of the flags beside it.
@@ -86,7 +87,7 @@ def load_denoiser(
     """
     before = storage.file_sha256(flags_file)
     flags = config.load(flags_file, _Flags)
-    image_shape, own_shape = (channels, image_size, image_size), (CHANNELS, flags.image_size, flags.image_size)
+    image_shape, own_shape = (channels, *sides(image_size)), (CHANNELS, flags.image_size, flags.image_size)
     require_fits(image_shape, own_shape, source=str(flags_file))
     read = checkpoints.read(checkpoint, expect={})
     unet = with_weights(

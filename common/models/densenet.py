@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from common.models.small_images import require_halvings, without_in_place
-from common.runtime.images import ImageSpec
+from common.runtime.images import ImageSpec, Size
 
 
 class DenseNet(torchvision.models.DenseNet):
@@ -19,7 +19,7 @@ class DenseNet(torchvision.models.DenseNet):
         *,
         channels: int,
         num_classes: int,
-        image_size: int,
+        image_size: Size,
         growth_rate: int,
         init_features: int,
         blocks: list[int],

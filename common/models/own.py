@@ -18,7 +18,7 @@ from torch import nn
 from common.models.small_images import without_in_place
 from common.runtime import rng, storage
 from common.runtime.errors import UserError
-from common.runtime.images import ImageSpec
+from common.runtime.images import ImageSpec, sides
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in what Python prints of a function: another one in each run
 
@@ -90,7 +90,7 @@ def _code(kind: type) -> str:
 
 
 def _shape(spec: ImageSpec) -> tuple[int, int, int]:
-    return (spec.channels, spec.image_size, spec.image_size)
+    return (spec.channels, *sides(spec.image_size))
 
 
 def _of_function(module: str, name: str, spec: ImageSpec) -> nn.Module:

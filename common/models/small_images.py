@@ -3,6 +3,7 @@
 from torch import nn
 
 from common.runtime.errors import UserError
+from common.runtime.images import Size, sides
 
 
 def without_in_place(network: nn.Module) -> None:
@@ -12,9 +13,8 @@ def without_in_place(network: nn.Module) -> None:
             setattr(module, "inplace", False)  # noqa: B010
 
 
-def require_halvings(image_size: int, count: int, *, setting: str) -> None:
+def require_halvings(image_size: Size, count: int, *, setting: str) -> None:
     """Raise UserError naming the setting of configs/classifier.yaml that wants the image halved too often."""
-    if image_size >> count == 0:
-        raise UserError(
-            f"configs/classifier.yaml: {setting}: images of size {image_size} cannot be halved {count} times"
-        )
+    smaller = min(sides(image_size))
+    if smaller >> count == 0:
+        raise UserError(f"configs/classifier.yaml: {setting}: images of size {smaller} cannot be halved {count} times")

@@ -159,13 +159,18 @@ class ResBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """eps(x_t, t): noisy images [B, C, H, W] and time indices [B] (int64, 0 … num_steps - 1) -> noise [B, C, H, W]."""
+    """eps(x_t, t): noisy images [B, C, H, W] and time indices [B] (int64, 0 … num_steps - 1) -> noise [B, C, H, W].
+
+    Where height or width cannot be halved as often as there are levels, the last row or column is repeated as far as
+    that needs, and what comes of it is cut off again.
+    """
 
     def __init__(self, config: UNetConfig, *, channels: int, num_steps: int) -> None:
         super().__init__()
         self.config = config
         ch, last = config.ch, len(config.ch_mult) - 1
         time_dim = 4 * ch
+        self.multiple = 2**last  # of which the height and width inside are
 
         def block(in_ch: int, out_ch: int, attention: bool) -> ResBlock:
             return ResBlock(
@@ -199,7 +204,9 @@ class UNet(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         temb = self.time_embedding(t)
-        h = self.head(x)
+        height, width = x.shape[2:]
+        down, right = -height % self.multiple, -width % self.multiple
+        h = self.head(F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x)
         skips = [h]
         for block in self.downblocks:
             h = block(h, temb) if isinstance(block, ResBlock) else block(h)
@@ -208,7 +215,7 @@ class UNet(nn.Module):
             h = block(h, temb)
         for block in self.upblocks:
             h = block(torch.cat([h, skips.pop()], dim=1), temb) if isinstance(block, ResBlock) else block(h)
-        return self.tail(h)
+        return self.tail(h)[:, :, :height, :width]
 
     def _initialise(self) -> None:
         """Xavier uniform, biases 0, and nearly silent residual branches, as in the published training."""

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.vgg import make_layers
 
 from common.models.small_images import require_halvings, without_in_place
-from common.runtime.images import ImageSpec
+from common.runtime.images import ImageSpec, Size
 
 
 class VGG(nn.Module):
@@ -23,7 +23,7 @@ class VGG(nn.Module):
         *,
         channels: int,
         num_classes: int,
-        image_size: int,
+        image_size: Size,
         stages: list[list[int]],
         hidden: int,
         dropout: float,

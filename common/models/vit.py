@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from common.runtime.errors import UserError
-from common.runtime.images import ImageSpec
+from common.runtime.images import ImageSpec, Size
 
 
 class VisionTransformer(torchvision.models.VisionTransformer):
@@ -20,13 +20,18 @@ class VisionTransformer(torchvision.models.VisionTransformer):
         *,
         channels: int,
         num_classes: int,
-        image_size: int,
+        image_size: Size,
         patch_size: int,
         layers: int,
         heads: int,
         hidden: int,
         mlp: int,
     ) -> None:
+        if not isinstance(image_size, int):
+            raise UserError(
+                "--model vit takes square images only, and these are {}x{}: choose another --model, or give "
+                "configs/data.yaml a square size".format(*image_size)
+            )
         if image_size % patch_size:
             raise UserError(
                 f"configs/classifier.yaml: patch_size of vit: images of size {image_size} cannot be cut into patches "

@@ -1,7 +1,10 @@
-"""Validated YAML: a model for each file, every mistake of a file in one error, and overrides by dotted path."""
+"""Validated YAML: a model for each file, every mistake of a file in one error, and overrides by dotted path.
+
+What a dataset folder's configs/NAME.yaml does not say is said by common/configs/NAME.yaml, key by key.
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -49,21 +52,65 @@ Overrides = Mapping[str, Mapping[str, Any]]
 def load(path: Path, model: type[Config], changes: Mapping[str, Any] | None = None) -> Config:
     """Read and check a YAML file, some of its values replaced before the check: dotted path -> value.
 
-    Raises UserError naming the file and all of its mistakes, those of the changes among them.
+    Raises UserError naming the file and all of its mistakes, those of the changes among them; beside a mistake that
+    stands in the file below common/configs/ that one is named.
     """
     content, source = read(path), str(path)
     for key, value in (changes or {}).items():
         source += f" with {key}={value}"
         _replace(content, key, value, source=source)
-    return parse(content, model, source=source)
+    shared = _shared(path)
+    if shared is None:
+        return parse(content, model, source=source)
+    own = _plain(path) if path.is_file() else None
+
+    def place(key: str) -> str:
+        said = _has(own, key) or any(f"{key}.".startswith(f"{changed}.") for changed in changes or {})
+        return "" if said or not _has(_plain(shared), key) else f" (in {shared})"
+
+    return parse(content, model, source=source, place=place)
 
 
 def read(path: Path) -> Any:
-    """The plain content of a YAML file. Raises UserError naming the file."""
+    """The plain content of a YAML file, laid over that of common/configs/. Raises UserError naming the file."""
+    shared = _shared(path)
+    if shared is None:
+        if not path.is_file():
+            raise UserError(f"{path} not found: every dataset folder needs it")
+        return _plain(path)
+    own = _plain(path) if path.is_file() else None
+    return _plain(shared) if own is None else _laid_over(_plain(shared), own)
+
+
+def _shared(path: Path) -> Path | None:
+    """The file that says what all dataset folders have in common; None where there is none."""
+    for folder in path.absolute().parents:
+        if folder.name == "configs":
+            found = folder.parents[1] / "common" / "configs" / path.absolute().relative_to(folder)
+            return found if found.is_file() and folder.parent.name != "common" else None
+    return None
+
+
+def _laid_over(shared: Any, own: Any) -> Any:
+    if not (isinstance(shared, dict) and isinstance(own, dict)):
+        return own
+    return shared | {key: _laid_over(shared[key], value) if key in shared else value for key, value in own.items()}
+
+
+def _has(content: Any, key: str) -> bool:
+    """Whether plain content has a dotted path, or a number or text stands on the way there."""
+    for section in key.split("."):
+        if not isinstance(content, dict):
+            return content is not None
+        if section not in content:
+            return False
+        content = content[section]
+    return True
+
+
+def _plain(path: Path) -> Any:
     try:
         return _Loader(path.read_text(encoding="utf-8")).get_single_data()
-    except FileNotFoundError:
-        raise UserError(f"{path} not found: every dataset folder needs it") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
@@ -110,12 +157,12 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     return overrides
 
 
-def parse(content: Any, model: type[Config], *, source: str) -> Config:
-    """Check plain content against a model; ``source`` names it in the error."""
+def parse(content: Any, model: type[Config], *, source: str, place: Callable[[str], str] = lambda key: "") -> Config:
+    """Check plain content against a model; ``source`` names it in the error, ``place`` adds to a key's mistake."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [_mistake(dict(item)) for item in error.errors()]
+        lines = [_mistake(dict(item)) + place(".".join(map(str, item["loc"]))) for item in error.errors()]
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         shown = [*lines[:20], f"and {len(lines) - 20} more"] if len(lines) > 20 else lines
         raise UserError(f"{source}: {count}\n" + "\n".join(f"  {line}" for line in shown)) from None

@@ -4,6 +4,18 @@ from dataclasses import dataclass
 
 import torch
 
+Size = int | tuple[int, int]
+"""The side of square images, or height and width"""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def size_of(height: int, width: int) -> Size:
+    return height if height == width else (height, width)
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -11,7 +23,7 @@ class ImageSpec:
 
     num_classes: int
     channels: int
-    image_size: int
+    image_size: Size
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

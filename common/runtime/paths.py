@@ -24,7 +24,7 @@ def dataset_names(root: Path = REPOSITORY) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """One of cifar10/, cifar100/, svhn/, digits/; the folder's name is the dataset's.
+    """One of cifar10/, cifar100/, svhn/, digits/, or a user's own; the folder's name is the dataset's.
 
     seed:  of an evaluation over several seeds, each of which has all that depends on it in a folder of its own; None
            is the dataset folder itself
@@ -54,6 +54,14 @@ class DatasetFolder:
         return self.root / "data" / "raw"
 
     @property
+    def prepared(self) -> Path:
+        """Images that are no archive's, as a memory map."""
+        return self.root / "data" / "prepared"
+
+    def member_list(self, name: str) -> Path:
+        return self.root / "configs" / name
+
+    @property
     def partition(self) -> Path:
         return self.work / "data" / "partition.json"
 
@@ -61,6 +69,11 @@ class DatasetFolder:
     def permutation(self) -> Path:
         """Where a permutation of the training set is looked for: cifar_shuffle.pkl, svhn_shuffle.pkl as published."""
         return self.work / f"{self.name.rstrip('0123456789')}_shuffle.pkl"
+
+    def scripts(self) -> list[Path]:
+        """What all dataset folders have alike."""
+        patterns = ("*.py", "diff_defense/*.py", "evaluate_MIAs/*.py", "evaluate_MIAs/*.sh")
+        return sorted(path for pattern in patterns for path in self.root.glob(pattern))
 
     def config(self, name: str) -> Path:
         return self.root / "configs" / f"{name}.yaml"

@@ -156,14 +156,16 @@ def staged_folders(*targets: Path, last: str = "") -> Iterator[list[Path]]:
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to write into, which becomes ``target``, whole, if the block succeeds.
 
-    Raises OSError where something stands there by then but an empty folder.
+    Raises FileExistsError where something stands there by then but an empty folder.
     """
     stage = _temporary(target)
     try:
         stage.mkdir(parents=True)
         yield stage
-        if target.is_dir() and os.name != "posix":
+        if target.is_dir() and not any(target.iterdir()):
             target.rmdir()
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         os.rename(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -30,6 +30,7 @@ class Provenance(Strict):
                                     which members its guesser learns from
     teacher:         the number of one of SELENA's teachers
     original:        the defence with the settings of whose own paper it was trained
+    brought:         the sha256 of the file that a classifier came in which was trained elsewhere
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Provenance(Strict):
     tuning_members: str | None = None
     teacher: int | None = None
     original: OriginalSettings | None = None
+    brought: str | None = None
 
     def record(self) -> dict[str, Any]:
         """As checkpoints hold it: what does not apply is left out."""
@@ -147,6 +149,8 @@ def state(job: Job) -> State:
     found = read.content.get("made_from")
     if not isinstance(found, dict):
         raise UserError(f"{job.path} was not trained here and will not be overwritten: move it away to train anew")
+    if found.get("brought") and found["brought"] != job.made_from.brought:
+        raise UserError(f"{job.path} was trained elsewhere and will not be overwritten: move it away to train anew")
     wanted = checkpoints.plain(job.made_from.record())
     found = _as_now(found)
     try:

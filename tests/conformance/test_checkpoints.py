@@ -23,7 +23,8 @@ RESNET18 = {"width": 64, "blocks": [2, 2, 2, 2], "channels": 3, "num_classes": 1
 @pytest.fixture
 def folder(tmp_path) -> DatasetFolder:
     """cifar10 with its real configuration and nothing trained."""
-    shutil.copytree(REPOSITORY / "cifar10" / "configs", tmp_path / "cifar10" / "configs")
+    for name in ("cifar10", "common"):
+        shutil.copytree(REPOSITORY / name / "configs", tmp_path / name / "configs")
     return DatasetFolder(tmp_path / "cifar10")
 
 

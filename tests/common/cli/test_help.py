@@ -17,6 +17,7 @@ COMMANDS = {
     "diffence": "from common.cli.main import main; main(['--help'])",
     "all-train-all.sh": "from common.cli.train_all import main; main(['--help'])",
     "python -m common.audit": "from common.cli.audit import main; main(['--help'])",
+    "python -m common.new_dataset": "from common.cli.new_dataset import main; main(['--help'])",
     "python -m common.summary": "from common.cli.summary import main; main(['--help'])",
 }
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "opacus", "tqdm"}

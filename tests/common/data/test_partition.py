@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.data import membership, partition, permutations
-from common.data.datasets import RawData
 from common.data.partition import DataConfig
+from common.data.raw import RawData
 from common.runtime import config, storage
 from common.runtime.errors import UserError
 from tests.common.data.test_permutations import write

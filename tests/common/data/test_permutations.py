@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.data import permutations
-from common.data.partition import DataConfig
+from common.data.config import DatasetConfig
 from common.runtime import config, storage
 from common.runtime.errors import UserError
 from common.runtime.paths import REPOSITORY
@@ -193,5 +193,5 @@ def test_the_published_order_is_recognised_in_another_file_where_it_encodes_to_t
 
 @pytest.mark.parametrize("dataset", permutations.PUBLISHED)
 def test_the_default_partition_has_the_published_number_of_members(dataset):
-    sizes = config.load(REPOSITORY / dataset / "configs" / "data.yaml", DataConfig)
+    sizes = config.load(REPOSITORY / dataset / "configs" / "data.yaml", DatasetConfig)
     assert sizes.members == permutations.PUBLISHED[dataset].members

@@ -34,9 +34,10 @@ def test_impossible_diffusion_models_are_refused(key, value, where):
 
 def test_images_that_cannot_be_halved_so_often_are_refused():
     published = config.load(PUBLISHED, DDPMConfig)  # four levels
-    training.require_possible(published, image_size=8)
-    with pytest.raises(UserError, match=r"configs/ddpm\.yaml: images of size 28 cannot be halved 3 times \(ch_mult\)"):
-        training.require_possible(published, image_size=28)
+    for size in (8, 28, (218, 178)):
+        training.require_possible(published, image_size=size)
+    with pytest.raises(UserError, match=r"configs/ddpm\.yaml: images of size 7 cannot be halved 3 times \(ch_mult\)"):
+        training.require_possible(published, image_size=7)
 
 
 @pytest.mark.parametrize(("processes", "shared"), [(1, True), (4, True), (3, False)])

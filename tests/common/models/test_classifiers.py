@@ -7,7 +7,7 @@ from opacus import GradSampleModule
 from torch import nn
 from torch.nn import functional as F
 
-from common.data.datasets import DATASETS
+from common.data.config import DatasetConfig
 from common.models import MODELS
 from common.models.classifiers import build_classifier, replace_batch_norm
 from common.models.config import ClassifierConfig
@@ -23,18 +23,22 @@ from tests.miniature import TINY
 CONFIG = ClassifierConfig.model_validate(TINY["classifier"])
 
 
+def spec_of(dataset):
+    return config.load(REPOSITORY / dataset / "configs" / "data.yaml", DatasetConfig).spec
+
+
 def of_dataset(model, dataset, **options):
     """The network that a dataset's YAML file describes."""
     path = REPOSITORY / dataset / "configs" / "classifier.yaml"
-    return build_classifier(model, config.load(path, ClassifierConfig), DATASETS[dataset].spec, seed=0, **options)
+    return build_classifier(model, config.load(path, ClassifierConfig), spec_of(dataset), seed=0, **options)
 
 
 def tiny(model, dataset="digits", *, seed=0, **options):
-    return build_classifier(model, CONFIG, DATASETS[dataset].spec, seed=seed, **options)
+    return build_classifier(model, CONFIG, spec_of(dataset), seed=seed, **options)
 
 
 def images_of(dataset, count):
-    spec = DATASETS[dataset].spec
+    spec = spec_of(dataset)
     return images(count, spec.channels, spec.image_size, spec.image_size)
 
 
@@ -46,9 +50,9 @@ def test_the_configured_networks_answer_images_of_their_dataset_and_keep_their_s
     for module in classifier.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda _, args, out: sizes.append(out.shape[2:]))
-    assert classifier(images_of(dataset, 2)).shape == (2, DATASETS[dataset].spec.num_classes)
+    assert classifier(images_of(dataset, 2)).shape == (2, spec_of(dataset).num_classes)
     patch = {"digits": 2, "cifar100": 4}[dataset] if model == "vit" else 1
-    assert sizes[0] == (DATASETS[dataset].spec.image_size // patch,) * 2
+    assert sizes[0] == (spec_of(dataset).image_size // patch,) * 2
     assert len(sizes) == 1 or sizes[1] == sizes[0]
 
 
@@ -175,8 +179,8 @@ def test_networks_too_deep_for_the_images_are_refused_by_the_setting(model, sett
         return ClassifierConfig.model_validate(networks)
 
     with pytest.raises(UserError, match=complaint):
-        build_classifier(model, settings(**setting), DATASETS["digits"].spec, seed=0)
+        build_classifier(model, settings(**setting), spec_of("digits"), seed=0)
     fits = {"stages": [[4]] * 3, "blocks": [1] * 4, "patch_size": 8}
     (name,) = setting
-    classifier = build_classifier(model, settings(**{name: fits[name]}), DATASETS["digits"].spec, seed=0).eval()
+    classifier = build_classifier(model, settings(**{name: fits[name]}), spec_of("digits"), seed=0).eval()
     assert classifier(images_of("digits", 2)).shape == (2, 10)

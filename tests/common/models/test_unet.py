@@ -151,3 +151,12 @@ def test_an_image_has_the_same_bits_at_any_place_of_a_pass_and_in_any_company(pr
     mixed = net(x[order], t)
     for place, image in enumerate(order.tolist()):
         assert image >= 16 or torch.equal(mixed[place], alone[image])
+
+
+def test_images_that_cannot_be_halved_are_lengthened_by_their_border_and_cut_again():
+    config = UNetConfig(ch=8, ch_mult=[1, 1, 1], attn=[1], num_res_blocks=1, dropout=0.0, groups=4)
+    unet, x, t = fill(UNet(config, channels=3, num_steps=5)).eval(), images(2, 3, 5, 7), torch.tensor([1, 4])
+    longer = torch.cat([x, x[:, :, -1:].expand(-1, -1, 3, -1)], dim=2)
+    longer = torch.cat([longer, longer[..., -1:]], dim=3)  # [2, 3, 8, 8]
+    with torch.no_grad():
+        assert torch.equal(unet(x, t), unet(longer, t)[:, :, :5, :7])

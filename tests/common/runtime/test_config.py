@@ -2,6 +2,7 @@ from typing import get_args
 
 import pytest
 
+from common.data.config import DatasetConfig
 from common.data.partition import DataConfig
 from common.defenses import DEFENSES
 from common.diffence.measures import DiffenceConfig
@@ -16,8 +17,9 @@ from common.runtime.subject import Subject
 from common.training.classifier import TrainingConfig
 
 DATASETS = ("cifar10", "cifar100", "svhn", "digits")
+SHARED = REPOSITORY / "common" / "configs"
 MODELS = {
-    "data": DataConfig,
+    "data": DatasetConfig,
     "ddpm": DDPMConfig,
     "classifier": ClassifierConfig,
     "diffence": DiffenceConfig,
@@ -51,9 +53,8 @@ def test_the_files_of_every_dataset_folder_load(dataset, name):
     config.load(REPOSITORY / dataset / "configs" / f"{name}.yaml", MODELS[name])
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_every_dataset_folder_has_the_same_files_and_each_has_a_model(dataset):
-    assert {path.stem for path in (REPOSITORY / dataset / "configs").glob("*.yaml")} == MODELS.keys()
+def test_each_file_of_settings_has_a_model():
+    assert {path.stem for path in SHARED.glob("*.yaml")} == MODELS.keys() - {"data"}
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "svhn"])
@@ -136,7 +137,7 @@ def test_what_only_looks_like_a_number_is_refused_with_its_line(tmp_path, text):
 
 
 def test_mistakes_inside_a_section_are_named_with_the_section(tmp_path):
-    text = (REPOSITORY / "cifar10" / "configs" / "ddpm.yaml").read_text()
+    text = (SHARED / "ddpm.yaml").read_text()
     message = refusal(tmp_path, text.replace("ch: 128", "ch: 100").replace("beta_T", "beta_t"), DDPMConfig)
     assert "  unet: ch (100) must be a multiple of groups (32)" in message and "  schedule.beta_T: missing" in message
     assert "  schedule.beta_t: unknown key" in message
@@ -206,7 +207,7 @@ def test_the_settings_of_the_defences_own_papers_load_and_are_all_there_is(datas
     for subject in ORIGINAL:
         settings = config.load(folder / f"{subject.settings}.yaml", DEFENSES[subject.defense].config)
         assert settings.optimizer == "sgd" and settings.checkpoint_selection != "test"
-    assert {f"original/{path.stem}" for path in (folder / "original").iterdir()} == {each.settings for each in ORIGINAL}
+    assert {f"original/{path.stem}" for path in (SHARED / "original").iterdir()} == {each.settings for each in ORIGINAL}
 
 
 @pytest.mark.parametrize(("dataset", "alpha"), [("cifar10", 1.0), ("cifar100", 3.0)])
@@ -221,7 +222,7 @@ def test_what_is_known_of_the_defences_own_papers_stands_there(dataset, alpha):
 
 
 def test_changes_replace_values_before_the_check(tmp_path):
-    path, text = tmp_path / "ddpm.yaml", (REPOSITORY / "digits" / "configs" / "ddpm.yaml").read_text()
+    path, text = tmp_path / "ddpm.yaml", (SHARED / "ddpm.yaml").read_text()
     path.write_text(text)
     before = config.load(path, DDPMConfig)
     after = config.load(path, DDPMConfig, {"training.batch_size": 7, "unet.attn": [0]})
@@ -259,3 +260,36 @@ def test_an_override_that_is_none_is_refused_by_its_text(text):
 def test_of_two_overrides_of_a_key_the_last_counts_and_values_are_yaml():
     given = ["a.b=1", "a.c.d=1.0e-3", "a.b=null", "e.f=[1, 2]", "e.g=x=y"]
     assert config.parse_overrides(given) == {"a": {"b": None, "c.d": 0.001}, "e": {"f": [1, 2], "g": "x=y"}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """configs/ of a dataset folder, and an undefended.yaml that all have in common."""
+    (tmp_path / "common" / "configs").mkdir(parents=True)
+    (tmp_path / "common" / "configs" / "ddpm.yaml").write_text((SHARED / "ddpm.yaml").read_text())
+    (tmp_path / "birds" / "configs").mkdir(parents=True)
+    return tmp_path / "birds" / "configs"
+
+
+def test_a_folder_says_only_what_differs(folder):
+    path = folder / "ddpm.yaml"
+    shared = config.load(path, DDPMConfig)
+    assert shared == config.load(SHARED / "ddpm.yaml", DDPMConfig)  # there is no file
+    path.write_text("# nothing yet\n")
+    assert config.load(path, DDPMConfig) == shared
+    path.write_text("unet: {ch_mult: [1, 2], attn: []}\ntraining: {batch_size: 7}\n")
+    own = config.load(path, DDPMConfig)
+    assert (own.unet.ch_mult, own.unet.attn, own.unet.ch, own.training.batch_size) == ([1, 2], [], shared.unet.ch, 7)
+    assert config.changes(path, "ddpm", {"unet.ch": 64, "training.batch_size": 7}) == ["ddpm.unet.ch: 128 -> 64"]
+    assert config.load(path, DDPMConfig, {"unet.ch": 64}).unet.ch == 64
+
+
+def test_a_mistake_is_named_with_the_file_that_it_stands_in(folder):
+    path, shared = folder / "ddpm.yaml", folder.parents[1] / "common" / "configs" / "ddpm.yaml"
+    path.write_text("unet: {ch: -2}\nsurprise: 1\n")
+    shared.write_text(shared.read_text().replace("T: 1000", "T: many"))
+    with pytest.raises(UserError) as caught:
+        config.load(path, DDPMConfig, {"training.batch_size": 0})
+    found = {line.split(":")[0].strip(): line for line in str(caught.value).splitlines()[1:]}
+    assert str(caught.value).startswith(str(path)) and found["schedule.T"].endswith(f"(in {shared})")
+    assert not any("(in " in found[key] for key in ("unet.ch", "surprise", "training.batch_size"))
