@@ -164,7 +164,7 @@ def test_attacks_are_chosen_by_name(trained: Path, tmp_path: Path) -> None:
     assert set(report["protocols"]["held_out"]["attacks"]) == {"work", "loss"}
     assert not (results / "copies.png").exists()
     assert served.run(root, *EVALUATE, "--attacks", "wrok").returncode == 2
-    assert "--latex and --csv go with one report" in served.run(root, *EVALUATE, "--csv", "--departures").stderr
+    assert "go with one report: leave out --departures" in served.run(root, *EVALUATE, "--csv", "--departures").stderr
     refused = served.run(root, *EVALUATE, "--csv", "--protocol", "published")
     assert refused.returncode == 1 and "held_out or steady" in refused.stderr
 
