@@ -1,5 +1,6 @@
 """An audit by its command: of saved answers, and of a model that is asked, in a folder with nothing else."""
 
+import csv
 import html
 import json
 import os
@@ -99,14 +100,20 @@ def images(tmp_path):
 
 
 def test_a_model_is_asked_about_images_in_folders(images, command):
-    status, _, complaint = command(
-        "--model", "my_models:trained", *IMAGES, "--attacks", "confidence", "shifted_copies", *QUICK
-    )
+    chosen = ("--attacks", "confidence", "shifted_copies", "--csv", "--latex")
+    status, _, complaint = command("--model", "my_models:trained", *IMAGES, *chosen, *QUICK)
     assert status == 0, complaint
     report = report_of(images, "my_models.trained")
     rows = report["protocols"]["held_out"]["attacks"]
     assert rows["confidence"]["auc"] == 1.0 and rows["shifted_copies"]["queries"] == 5
     assert report["accuracy"] == {"train": 1.0, "test": 1.0}
+    folder = images / "audits" / "my_models.trained"
+    with (folder / "scores.csv").open() as file:
+        scores = list(csv.DictReader(file))
+    assert len(scores) == 16 and {row["index"] for row in scores if row["set"] == "test"} <= set(map(str, range(16)))
+    by_member = {member: [float(row["confidence"]) for row in scores if row["member"] == member] for member in "01"}
+    assert min(by_member["1"]) > max(by_member["0"])
+    assert "Most exposed images" in (folder / "report.html").read_text() and (folder / "report.tex").is_file()
 
 
 def test_a_model_is_read_from_a_file_of_torch_export(images, command):

@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     flags.add_settings(parser, "audit")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report; default: audits/NAME")
     parser.add_argument("--name", help="of the classifier, for the report; default: that of the file or model")
+    parser.add_argument("--latex", action="store_true", help="write the tables for LaTeX too, report.tex")
+    parser.add_argument("--csv", action="store_true", help="write the scores of every judged sample too, scores.csv")
     parser.add_argument("--replace", action="store_true", help="write over the report of an audit before")
     return run(parser, argv, _prepare)
 
@@ -113,8 +115,8 @@ def _prepare(options: argparse.Namespace) -> Work:
 
     def do() -> None:
         found = _audited(options, config, name)
-        print(write.write_audit(out, found))
-        print(f"{out / 'report.json'} has all numbers")
+        print(write.write_audit(out, found, latex=options.latex, csv=options.csv))
+        print(f"All of it on one page: {out / 'report.html'}")
 
     what = options.answers or options.model
     return Work(head=lambda: [f"python -m common.audit {__version__}: {what}, seed {options.seed}"], do=do)

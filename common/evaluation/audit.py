@@ -19,6 +19,7 @@ from common.evaluation.protocols import HELD_OUT, EvaluationConfig, Protocol
 from common.evaluation.record import Accuracy, Counts, Report
 from common.evaluation.run import alone, versions
 from common.runtime import rng
+from common.runtime.images import Labelled
 from common.runtime.modes import Answers
 
 OF_A_FENCE = ("edges", "work")
@@ -28,11 +29,17 @@ LEAST = 4  # members, and non-members: two to fit on and two to be judged by
 
 @dataclass(frozen=True)
 class Audit:
-    """report: the numbers; verdict: with the scores behind them; resamples: of the samples that are judged"""
+    """A report with what is behind it.
+
+    verdict:  with the scores of the samples that attacks are judged by
+    indices:  int64 [n], of these samples, in the order in which they were given
+    samples:  themselves, where the classifier was asked
+    """
 
     report: Report
     verdict: Verdict
-    resamples: Resamples
+    indices: np.ndarray
+    samples: Labelled | None = None
 
 
 def protocol(chosen: Sequence[str] | None, *, shadows: bool) -> Protocol:
@@ -123,7 +130,7 @@ def audit(
         versions=versions(),
         inputs=dict(inputs or {}),
     )
-    return Audit(report, found, resamples)
+    return Audit(report, found, places[judged.test])
 
 
 def _answered(observations: Observations) -> Answered:

@@ -1,7 +1,7 @@
 """Audit a classifier by asking it about images, of which is known who was in its training set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,10 @@ def of_model(
         if len(chosen) < len(samples):
             notes.append(f"{len(chosen)} of {len(samples)} images are asked about (num_sample: {config.num_sample})")
         given: dict[str, Any] = {"outputs": found.outputs, "notes": notes, "fitting": fitting, "attacks": attacks}
-        return audits.audit(observations, config, seed=seed, **given, **how)
+        found_by = audits.audit(observations, config, seed=seed, **given, **how)
+        judged = chosen[found_by.indices]  # of members and non-members together
+        own = np.where(member[judged], judged, judged - len(members))
+        return replace(found_by, indices=own, samples=samples[torch.from_numpy(judged)])
     except UserError:
         raise
     except ValueError as error:

@@ -64,7 +64,7 @@ def write(
 def write_audit(folder: Path, audit: Audit, *, latex: bool = False, csv: bool = False) -> str:
     """Write the report of an audit, the page and pictures, and return the table."""
     report = audit.report.model_copy(update={"verdict": verdict.sentence(audit.report)})
-    shown = results.of(report.dataset, report, None, {sides.ALONE: audit.verdict})
+    shown = results.of(report.dataset, report, None, {sides.ALONE: audit.verdict}, Beside(audit.samples, audit.indices))
     table = text.table_of_audit(report)
     _write([folder], [report], shown, table, latex=latex, csv=csv)
     return table
