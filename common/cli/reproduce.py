@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         "--other-diffusion",
         type=Path,
         metavar="PATH",
-        help="for figure13: a diffusion model of other data, as --diffusion",
+        help="for figure8 and figure13: a diffusion model of other data, as --diffusion",
     )
     flags.add_dry_run(parser)
     return run(parser, argv, _prepare, module="common.cli.reproduce")

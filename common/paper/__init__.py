@@ -23,6 +23,7 @@ ITEMS: "Registry[Item]" = Registry(
     figure5="common.paper.figure5:ITEM",
     figure6="common.paper.figure6:ITEM",
     figure7="common.paper.figure7:ITEM",
+    figure8="common.paper.figure8:ITEM",
     figure9="common.paper.figure9:ITEM",
     figure10="common.paper.figure10:ITEM",
     figure11="common.paper.figure11:ITEM",

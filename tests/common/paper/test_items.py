@@ -7,7 +7,7 @@ from sklearn.datasets import load_sample_images
 
 from common.defenses import DEFENSES
 from common.evaluation.record import AttackRow, Best, Bins, Estimate, UnderProtocol, Utility
-from common.paper import ITEMS, figure5, figure6, figure10, figure13, table3, table6, write
+from common.paper import ITEMS, figure5, figure6, figure8, figure10, figure13, table3, table6, write
 from common.paper.bench import Judged
 from common.paper.interface import Item, Made, Table
 from common.paper.write import Place
@@ -104,8 +104,17 @@ def test_patches_are_windows_of_the_photographs():
 
 
 def test_the_papers_datasets_need_a_diffusion_model_of_other_data():
-    with pytest.raises(UserError, match=r"figure13 of svhn needs .* --other-diffusion"):
+    with pytest.raises(UserError, match=r"figures 8 and 13 of svhn need .* --other-diffusion"):
         figure13.behind_other(Other("svhn"))
+
+
+def test_figure_8_has_a_row_for_each_dataset_and_the_papers_numbers_where_it_is_the_papers(monkeypatch):
+    found = {"celeba": figure13.Falls(1.0, 2.0, [["undefended", "1", "2"]]), "birds": figure13.Falls(3.0, 4.0, [])}
+    monkeypatch.setattr(figure8, "behind_other", lambda bench: bench)
+    monkeypatch.setattr(figure8, "falls_behind", lambda benches: found[benches[0].name])
+    made = figure8.make([Other("celeba"), Other("birds")], PAPER)
+    assert made.tables[0].rows == [["celeba", "6.2", "1.0", "6.0", "2.0"], ["birds", "-", "3.0", "-", "4.0"]]
+    assert made.paper == "AUC falls by 6.2 % (celeba), 9.5 % (utkface)" and len(made.tables) == 3
 
 
 class Other:

@@ -1,0 +1,42 @@
+"""Figure 8: CelebA and UTKFace, larger pictures, behind a diffusion model of other data, dataset by dataset.
+
+`python -m common.new_dataset` makes their folders, as docs/extending.md shows.
+"""
+
+from collections.abc import Sequence
+
+from common.paper.bench import Bench
+from common.paper.figure13 import FULL_RESOLUTION, HEADER, behind_other, falls_behind, notes
+from common.paper.interface import Item, Made, Table
+from common.paper.table3 import DEFENSES
+from common.reports.paper import Paper
+
+NOTHING = "-"
+
+
+def make(benches: Sequence[Bench], paper: Paper) -> Made:
+    falls = {bench.name: falls_behind([behind_other(bench)]) for bench in benches}
+    rows = []
+    for name, (auc, accuracy, _) in falls.items():
+        reported = paper.figure8.get(name)
+        theirs = [NOTHING, NOTHING] if reported is None else [f"{reported.auc:.1f}", f"{reported.accuracy:.1f}"]
+        rows.append([name, theirs[0], f"{auc:.1f}", theirs[1], f"{accuracy:.1f}"])
+    header = ["dataset", "AUC falls by: paper, %", "here", "accuracy falls by: paper, %", "here"]
+    theirs_of_both = ", ".join(f"{paper.figure8[name].auc:.1f} % ({name})" for name in FULL_RESOLUTION)
+    ours = ", ".join(f"{found.auc:.1f} % ({name})" for name, found in falls.items())
+    return Made(
+        paper=f"AUC falls by {theirs_of_both}",
+        ours=ours,
+        says=f"behind a diffusion model of other data the best attack's AUC falls by {ours}, mean over the defences",
+        tables=[
+            Table("By how many per cent of its value the best attack falls, mean over the defences.", header, rows),
+            *(
+                Table(f"{name}: AUC / accuracy of the best attack, per cent.", HEADER, found.rows)
+                for name, found in falls.items()
+            ),
+        ],
+        notes=notes(benches),
+    )
+
+
+ITEM = Item("Figure 8: larger pictures behind a diffusion model of other data", DEFENSES, make)
