@@ -15,7 +15,14 @@ from PIL import Image
 from common.cli.audit import main
 from tests.miniature import REPOSITORY
 
-QUICK = ["--set", "audit.bootstrap=100", "--set", "audit.nn_attack.epochs=2", "--set", "audit.nn_attack.decay_epoch=1"]
+QUICK = [
+    "--set",
+    "evaluation.bootstrap=100",
+    "--set",
+    "evaluation.nn_attack.epochs=2",
+    "--set",
+    "evaluation.nn_attack.decay_epoch=1",
+]
 
 
 @pytest.fixture
@@ -140,7 +147,7 @@ def test_a_model_is_read_from_a_file_of_torch_export(images, command):
         (["--model", "my_models:trained"], "--model needs --members"),
         (["--model", "m.pt", *IMAGES], "m.pt not found"),
         (["--model", "my_models:trained", *IMAGES, "--normalize", "0.5,0.5", "1"], "for 3 channels"),
-        (["--answers", "x.npz", "--set", "ddpm.T=3"], "this command reads audit"),
+        (["--answers", "x.npz", "--set", "ddpm.T=3"], "this command reads evaluation"),
     ],
 )
 def test_what_is_wrong_is_said_by_name_and_nothing_is_written(images, command, options, says):

@@ -98,8 +98,8 @@ def test_an_installed_wheel_works_where_no_repository_is(installed: Path, tmp_pa
     """The package is found, its YAML files are read, and dataset folders are those of the current folder."""
     shutil.copytree(REPOSITORY / "digits" / "configs", tmp_path / "mine" / "configs")
     code = (
-        "import common, sys; from common.runtime.paths import dataset_names, PAPER_RESULTS, AUDIT\n"
-        "print(common.__file__, dataset_names(), PAPER_RESULTS.is_file(), AUDIT.is_file())"
+        "import common, sys; from common.runtime.paths import dataset_names, PAPER_RESULTS, EVALUATION\n"
+        "print(common.__file__, dataset_names(), PAPER_RESULTS.is_file(), EVALUATION.is_file())"
     )
     said = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(installed))
     assert said.split(maxsplit=1)[0] == str(installed / "common" / "__init__.py")

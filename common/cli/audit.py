@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         f"{', '.join((*ATTACKS, *SHADOW_ATTACKS))} (default: fast)",
     )
     flags.add_machine(parser)
-    flags.add_settings(parser, "audit")
+    flags.add_settings(parser, "evaluation")
+    flags.add_num_sample(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report; default: audits/NAME")
     parser.add_argument("--name", help="of the classifier, for the report; default: that of the file or model")
     parser.add_argument("--latex", action="store_true", help="write the tables for LaTeX too, report.tex")
@@ -103,9 +104,11 @@ def _prepare(options: argparse.Namespace) -> Work:
 
     overrides = parse_overrides(options.settings)
     for file in overrides:
-        if file != "audit":
-            raise UserError(f"--set {file}.…: this command reads audit")
-    config = audit.settings(overrides.get("audit"))
+        if file != "evaluation":
+            raise UserError(f"--set {file}.…: this command reads evaluation")
+    if options.num_sample:
+        overrides.setdefault("evaluation", {})["num_sample"] = options.num_sample
+    config = audit.settings(overrides.get("evaluation"))
     if options.model and not (options.members and options.non_members):
         raise UserError("--model needs --members and --non-members, the images that it is asked about")
     name = options.name or (options.answers or Path(options.model)).stem.replace(":", ".")

@@ -25,11 +25,7 @@ def main(folder: Path, argv: list[str] | None = None) -> int:
     flags.add_settings(parser, "data, classifier, evaluation, diffence")
     _add_what(parser)
     _add_fence(parser)
-    parser.add_argument(
-        "--num-sample",
-        type=flags.positive,
-        help="members, and non-members, per role at most; default: configs/evaluation.yaml",
-    )
+    flags.add_num_sample(parser)
     flags.add_speed(parser, "the diffusion model")
     parser.add_argument(
         "--diffusion",

@@ -93,6 +93,14 @@ def add_speed(made: argparse.ArgumentParser, network: str) -> None:
     add_processes(made)
 
 
+def add_num_sample(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--num-sample",
+        type=positive,
+        help="members, and non-members, per role at most; default: configs/evaluation.yaml",
+    )
+
+
 def add_processes(made: argparse.ArgumentParser) -> None:
     made.add_argument("--nproc", type=_processes, default=1, help="processes on this machine that share the work")
 

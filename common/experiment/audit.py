@@ -17,12 +17,12 @@ from common.formats import answers as saved
 from common.runtime import config
 from common.runtime.errors import UserError
 from common.runtime.modes import Answers
-from common.runtime.paths import AUDIT
+from common.runtime.paths import EVALUATION
 
 
 def settings(changes: Mapping[str, Any] | None = None) -> EvaluationConfig:
-    """common/audit.yaml, some of its values replaced: dotted path -> value."""
-    return config.load(AUDIT, EvaluationConfig, changes)
+    """common/configs/evaluation.yaml, some of its values replaced: dotted path -> value."""
+    return config.load(EVALUATION, EvaluationConfig, changes)
 
 
 def audit(
@@ -51,7 +51,7 @@ def audit(
     in_shadow:       bool [S, n], which samples each shadow model was trained on
     name:            of the classifier, for the report
     attacks:         by name; None takes all that answers alone allow
-    changes:         of values of common/audit.yaml: {"bootstrap": 200}
+    changes:         of values of common/configs/evaluation.yaml: {"bootstrap": 200}
 
     Raises ValueError naming what does not fit.
     """

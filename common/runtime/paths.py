@@ -12,7 +12,7 @@ CLONED = (PACKAGE.parent / "all-train-all.sh").is_file()  # else installed from 
 REPOSITORY = PACKAGE.parent if CLONED else Path.cwd()
 """Where the dataset folders are: the clone's, or those in the folder where an installed package was started."""
 PAPER_RESULTS = PACKAGE / "paper_results.yaml"
-AUDIT = PACKAGE / "audit.yaml"
+EVALUATION = PACKAGE / "configs" / "evaluation.yaml"  # where no dataset folder says otherwise
 PAPER_ITEMS = Path("docs") / "paper"  # below the repository
 FENCED = "_w_diffence"  # ends the name of a result folder with Diffence
 
