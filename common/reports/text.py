@@ -4,13 +4,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from common.evaluation.record import AttackRow, Difference, Estimate, Report, UnderProtocol, Utility
-from common.reports import verdict
+from common.reports import cells, verdict
 from common.reports.cells import NOTHING
-from common.reports.cells import auc as _auc
-from common.reports.cells import difference as _shown
-from common.reports.cells import estimate as _estimate
-from common.reports.cells import interval as _interval
-from common.reports.cells import point as _point
 
 WIDTH = 120
 TITLES = {
@@ -81,7 +76,7 @@ def _heading(without: Report, fenced: Report) -> list[str]:
 
 def _fence(protocol: str, fenced: Report) -> str:
     """How a protocol's fence answers."""
-    interval = f"interval of phi {_interval(fenced.protocols[protocol].interval)}"
+    interval = f"interval of phi {cells.interval(fenced.protocols[protocol].interval)}"
     if protocol != "steady":
         return interval
     measures = fenced.config["diffence"]["steady"]
@@ -102,10 +97,10 @@ def _attack_rows(*parts: UnderProtocol) -> list[str]:
     ]
     for name in dict.fromkeys(name for part in parts for name in part.attacks):
         rows = [part.attacks.get(name) for part in parts]
-        cells = "".join(f"{_cells(row):<38}    " for row in rows)
+        shown = "".join(f"{_cells(row):<38}    " for row in rows)
         asked = next((row.queries for row in rows if row and row.queries is not None), None)
-        difference = _shown(rows[-1].difference if rows[-1] else None) if compared else ""
-        lines.append(f"{name:<28}{NOTHING if asked is None else asked:<8}{cells}{difference}")
+        difference = cells.difference(rows[-1].difference if rows[-1] else None) if compared else ""
+        lines.append(f"{name:<28}{NOTHING if asked is None else asked:<8}{shown}{difference}")
     return lines + _not_run_lines(*parts)
 
 
@@ -131,12 +126,12 @@ def _service_rows(*parts: UnderProtocol) -> list[str]:
 
 
 def _useful(get: Callable[[Utility], Estimate]) -> Callable[[UnderProtocol], str]:
-    return lambda part: _estimate(None if part.utility is None else get(part.utility))
+    return lambda part: cells.estimate(None if part.utility is None else get(part.utility))
 
 
 def _best_lines(*parts: UnderProtocol) -> list[str]:
     """The strongest attack, what choosing it in hindsight is worth, and what is got by choosing before."""
-    best = [f"{_auc(part.best)} ({part.best.attack})" for part in parts]
+    best = [f"{cells.auc(part.best)} ({part.best.attack})" for part in parts]
     biases = [f"{part.best.selection_bias:.3f}" for part in parts]
     lines = [
         f"Best attack: AUC {_compared(best, parts[-1].best.difference)}.",
@@ -145,7 +140,7 @@ def _best_lines(*parts: UnderProtocol) -> list[str]:
     ]
     chosen = [part.chosen for part in parts if part.chosen is not None]
     if len(chosen) == len(parts):
-        shown = [f"{_auc(each)} ({each.attack})" for each in chosen]
+        shown = [f"{cells.auc(each)} ({each.attack})" for each in chosen]
         lines.append(f"Attack chosen on the fitting role: AUC {_compared(shown, chosen[-1].difference)}.")
     return lines
 
@@ -153,7 +148,7 @@ def _best_lines(*parts: UnderProtocol) -> list[str]:
 def _compared(shown: Sequence[str], difference: Difference | None) -> str:
     if len(shown) == 1:
         return shown[0]
-    return f"{shown[0]} without Diffence, {shown[1]} with; difference {_shown(difference)}"
+    return f"{shown[0]} without Diffence, {shown[1]} with; difference {cells.difference(difference)}"
 
 
 def _few_mistakes(*parts: UnderProtocol) -> list[str]:
@@ -164,12 +159,12 @@ def _few_mistakes(*parts: UnderProtocol) -> list[str]:
     for fpr, pair in points.items():
         if any(pair):
             title = f"TPR at {100 * float(fpr):g} % FPR"
-            lines.append(f"{title:<28}" + "".join(f"{_point(point):<42}" for point in pair))
+            lines.append(f"{title:<28}" + "".join(f"{cells.point(point):<42}" for point in pair))
     for prior in ("0.01", "0.1", "0.5"):
         named = [row.ppv.get(prior) if row else None for row in rows]
         if any(named):
             title = f"PPV at a prior of {100 * float(prior):g} %"
-            lines.append(f"{title:<28}" + "".join(f"{_estimate(each):<42}" for each in named))
+            lines.append(f"{title:<28}" + "".join(f"{cells.estimate(each):<42}" for each in named))
     if any(point and not point.resolved for pair in points.values() for point in pair):
         lines.append("(* fewer non-members than such a rate needs: what is found at no false positive)")
     return lines if len(lines) > 1 else []
@@ -180,7 +175,7 @@ def _brief(name: str, without: UnderProtocol, fenced: UnderProtocol) -> list[str
     parts = (without, fenced)
     titles = "".join(f"{title:<28}" for title in ("without Diffence", "with Diffence"))
     lines = [
-        f"{TITLES[name].capitalize()}, interval of phi {_interval(fenced.interval)}.",
+        f"{TITLES[name].capitalize()}, interval of phi {cells.interval(fenced.interval)}.",
         WARNING,
         f"{'':<28}{titles}",
         f"{'attack':<28}" + f"{'AUC':>5}{'accuracy':>10}{'TPR@.1%':>9}    " * 2,
@@ -208,4 +203,4 @@ def _privacy_lines(without: Report) -> list[str]:
 def _cells(row: AttackRow | None) -> str:
     if row is None:
         return NOTHING
-    return f"{_auc(row):<23}{row.balanced_accuracy:>7.3f}{row.tpr_at_fpr['0.01']:>8.3f}"
+    return f"{cells.auc(row):<23}{row.balanced_accuracy:>7.3f}{row.tpr_at_fpr['0.01']:>8.3f}"
