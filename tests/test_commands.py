@@ -129,8 +129,8 @@ def test_the_published_settings_can_be_trained(trained: Path, tmp_path: Path) ->
     shutil.copytree(trained, root)
     done = served.run(root, "digits", "train_defense.py", "--defense", "hamp", "--published")
     assert done.returncode == 0, done.stderr
-    done = served.run(root, "digits", "train_defense.py", "--defense", "hamp")  # the other settings: trained anew
-    assert done.returncode == 0 and "kl_reduction: mean -> batchmean" in done.stdout
+    state = served.run(root, "digits", "train_defense.py", "--defense", "hamp", "--set", "hamp.epochs=7", "--dry-run")
+    assert state.returncode == 0 and "kl_reduction: mean -> batchmean" in state.stdout  # other settings: trained anew
 
 
 def test_evaluating_again_reads_the_bank_and_gives_the_same_report(trained: Path) -> None:

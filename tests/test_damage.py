@@ -347,7 +347,9 @@ def without_times(digits: Path) -> dict[str, Any]:
     files: dict[str, Any] = {}
     for name, data in files_below(digits).items():
         if name.endswith("report.json"):
-            files[name] = {key: value for key, value in json.loads(data).items() if "seconds" not in key}
+            files[name] = {
+                key: value for key, value in json.loads(data).items() if "seconds" not in key and key != "made"
+            }
         elif not name.endswith(".seconds.json") and "__pycache__" not in name:
             files[name] = data
     return files

@@ -97,7 +97,7 @@ def test_a_process_of_two_hosts_is_killed_and_they_go_on_to_the_files_of_one(
             time.sleep(0.01)
         lost = child_of(agents[1].pid)
         os.kill(lost, signal.SIGKILL)
-        assert [agent.wait(timeout=120) for agent in agents] == [0, 0], [output.read_text() for output in outputs]
+        assert [agent.wait(timeout=600) for agent in agents] == [0, 0], [output.read_text() for output in outputs]
     finally:
         for agent in agents:
             agent.kill()

@@ -105,6 +105,7 @@ def test_a_classifier_trained_elsewhere_is_brought_on_the_users_word(root: Path,
     assert report["permutation"]["trained_with_it"] is None
     done = served.run(copy, *bring[:-2])  # a training does not take its place
     assert done.returncode == 1 and "was trained elsewhere and will not be overwritten" in done.stderr
+    shutil.rmtree(models)
     torch.save({"0.weight": torch.zeros(2)}, copy / "digits" / "weights.pth")
     done = served.run(copy, *bring)
     assert done.returncode == 1 and "weights.pth: the weights do not fit" in done.stderr

@@ -61,14 +61,15 @@ def test_equal_seeds_give_equal_scores_whatever_the_global_generator_says():
 
 def test_more_epochs_never_lower_the_auc_on_the_answers_kept_for_choosing_the_epoch():
     given = answers(60, gap=0.3)
-    kept = given[nn.validation_part(given.member, 0.25, seed=0)]
     wild = {"learning_rate": 0.03, "decay_epoch": 100}  # the last epoch is not the best
-    aucs = [
-        roc.auc(nn.fit(given, CONFIG.model_copy(update={**wild, "epochs": e}), seed=0).scores(kept), kept.member)
-        for e in range(1, 9)
-    ]
-    assert aucs == sorted(aucs)
-    assert len(set(aucs)) > 1
+    rises = 0
+    for seed in range(4):  # with some the first epoch is the best, with which depends on the machine's rounding
+        kept = given[nn.validation_part(given.member, 0.25, seed=seed)]
+        recipes = [CONFIG.model_copy(update={**wild, "epochs": epochs}) for epochs in range(1, 9)]
+        aucs = [roc.auc(nn.fit(given, recipe, seed=seed).scores(kept), kept.member) for recipe in recipes]
+        assert aucs == sorted(aucs)
+        rises += len(set(aucs)) > 1
+    assert rises
 
 
 def test_the_epoch_is_chosen_on_answers_that_were_not_trained_on():
