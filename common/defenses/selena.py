@@ -14,7 +14,7 @@ from common.runtime import checkpoints, distributed, ownership, rng
 from common.runtime.config import Few, later
 from common.runtime.sharing import share_out
 from common.training.classifier import TrainingConfig, answer, train_classifier
-from common.training.jobs import Job, is_done
+from common.training.jobs import Job, is_done, teachers
 
 
 class SelenaConfig(TrainingConfig):
@@ -65,8 +65,7 @@ def teacher_job(task: Task, index: int) -> Job:
     of_student = {"soft_labels", "kl_reduction"}
     settings = {key: value for key, value in (made_from.settings or {}).items() if key not in of_student}
     made_from = made_from.model_copy(update={"settings": settings, "teacher": index})
-    name = task.job.path.name.split(".")[0]
-    return Job(task.job.path.parent / f"{name}.teachers" / f"{index:02}.pth.tar", made_from, task.job.tensorboard)
+    return Job(teachers(task.job.path) / f"{index:02}.pth.tar", made_from, task.job.tensorboard)
 
 
 def train_teacher(task: Task, index: int, unseen: torch.Tensor) -> None:

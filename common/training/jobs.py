@@ -215,9 +215,23 @@ class _Seconds(Strict):
     seconds: NonNegativeFloat
 
 
+def teachers(checkpoint: Path) -> Path:
+    """The folder of the checkpoints that a checkpoint learns from, where its defence trains some first."""
+    return checkpoint.with_name(f"{checkpoint.name.split('.')[0]}.teachers")
+
+
 def last_seconds(checkpoint: Path) -> float | None:
-    """How long a checkpoint's training took, where that was written down. Raises UserError where that is damaged."""
-    path = seconds_path(checkpoint)
+    """How long a checkpoint's training took, its teachers' included, where that was written down.
+
+    Raises UserError where that is damaged.
+    """
+    own = _seconds_in(seconds_path(checkpoint))
+    if own is None:
+        return None
+    return own + sum(_seconds_in(path) or 0.0 for path in sorted(teachers(checkpoint).glob("*.seconds.json")))
+
+
+def _seconds_in(path: Path) -> float | None:
     if not path.is_file():
         return None
     try:

@@ -6,7 +6,7 @@ import torch
 
 from common.runtime import checkpoints
 from common.runtime.errors import UserError
-from common.training.jobs import Job, Provenance, is_done, last_seconds, seconds_path, state
+from common.training.jobs import Job, Provenance, is_done, last_seconds, seconds_path, state, teachers
 from tests.common.training import job_at, scored_run
 
 MADE_FROM = {"seed": 0, "settings": {"lr": 0.1, "blocks": (1, 2)}}
@@ -129,6 +129,19 @@ def test_seconds_are_read_where_they_were_written_and_damage_is_named(tmp_path):
         path.write_text(damaged)
         with pytest.raises(UserError, match=r"x\.pth\.tar\.seconds\.json"):
             last_seconds(checkpoint)
+
+
+def test_the_seconds_of_teachers_are_counted(tmp_path):
+    checkpoint = tmp_path / "selena.pth.tar"
+    for path, seconds in (
+        (checkpoint, 2.0),
+        (teachers(checkpoint) / "00.pth.tar", 3.0),
+        (teachers(checkpoint) / "01.pth.tar", 4.5),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        seconds_path(path).write_text(json.dumps({"seconds": seconds}))
+    assert last_seconds(checkpoint) == 9.5
+    assert teachers(tmp_path / "original_selena.pth.tar") == tmp_path / "original_selena.teachers"
 
 
 def test_a_finished_checkpoint_makes_room_and_comes_back_to_the_byte(tmp_path):
