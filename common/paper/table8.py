@@ -40,9 +40,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         ours=f"SELENA {ours} undefended",
         says=f"the dearest to train is {' or '.join(sorted(dearest))} (paper: selena and advreg)",
         tables=tables,
-        notes=[
-            "Seconds are those that each training wrote down, SELENA's with its teachers', on whatever machine that was."
-        ],
+        notes=["Seconds are what each training wrote down, SELENA's with its teachers', on whatever machine that was."],
     )
 
 
