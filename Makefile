@@ -1,4 +1,4 @@
-# make demo | test | lint | fuzz | null | results | shadows | bench. Each makes .venv from the pins when it is missing or out of date;
+# make demo | test | lint | fuzz | null | hosts | results | shadows | bench. Each makes .venv from the pins when it is missing or out of date;
 # `make PYTHON=python test` uses the environment that is already active instead.
 BASE_PYTHON ?= python3
 ifdef PYTHON
@@ -9,7 +9,7 @@ environment := .venv/.complete
 endif
 export PYTHON
 
-.PHONY: demo test lint fuzz null results shadows bench clean
+.PHONY: demo test lint fuzz null hosts results shadows bench clean
 demo: $(environment)
 	bash all-train-all.sh --dataset digits --defense undefended
 	bash digits/evaluate_MIAs/evaluate_mia.sh --defense undefended
@@ -26,6 +26,10 @@ lint: $(environment)
 # every reader of files and settings, a hundred times as many tries as in `make test`
 fuzz: $(environment)
 	"$(PYTHON)" -m pytest tests/test_fuzz.py --hypothesis-profile=fuzz
+
+# torchrun over two hosts, network namespaces of this machine; needs root, and nothing else running
+hosts: $(environment)
+	TWO_HOSTS=1 "$(PYTHON)" -m pytest tests/test_hosts.py
 
 # attacks on membership that was permuted a hundred times: none may know what is not there
 null: $(environment)
