@@ -87,10 +87,10 @@ def logits_of(answer: Any, *, count: int, answers: Answers, first: bool) -> torc
     if not torch.isfinite(logits).all():
         raise Refused("the classifier answered NaN or infinite logits: there is no label to keep")
     if answers == "probabilities":
-        if not look_like_probabilities(logits, answer.dtype):
+        if not tensors.look_like_probabilities(logits, answer.dtype):
             raise Refused('answers="probabilities", but a row of the answer does not sum to 1 or is negative')
         return logits.clamp(min=torch.finfo(logits.dtype).tiny).log()
-    if first and look_like_probabilities(logits, answer.dtype):
+    if first and tensors.look_like_probabilities(logits, answer.dtype):
         raise Refused(
             "the classifier answered probabilities (every row sums to 1 and none is negative), expected logits: leave "
             'the softmax away, or say answers="probabilities"'
@@ -113,9 +113,3 @@ def ask(classifier: Any, passes: Sequence[torch.Tensor], *, answers: Answers, fi
 
 def _is_floating(tensor: torch.Tensor) -> bool:
     return tensors.is_dense(tensor) and tensor.dtype in tensors.FLOATS
-
-
-def look_like_probabilities(rows: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether no value is negative and every row [K] sums to 1, but for the rounding of the type they came in."""
-    tolerance = min(0.05, 64 * torch.finfo(dtype).eps)
-    return bool((rows >= 0).all() and ((rows.double().sum(dim=1) - 1).abs() <= tolerance).all())

@@ -1,14 +1,12 @@
 """A classifier that a user has: a function that gives it, a TorchScript file, or a program of torch.export (.pt2)."""
 
-import os
-import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from common.models import own
 from common.runtime.errors import UserError
 
 PROGRAM = ".pt2"
@@ -34,12 +32,7 @@ def load(model: str, device: torch.device) -> Callable[[torch.Tensor], torch.Ten
 
 def _of_function(model: str, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     module, _, name = model.partition(":")
-    if os.getcwd() not in sys.path:  # as `python -m` has it
-        sys.path.insert(0, os.getcwd())
-    found = getattr(import_module(module), name, None)
-    if not callable(found):
-        raise UserError(f"--model {model}: {module} has no function {name}")
-    classifier = found()
+    classifier = own.function(module, name)()
     if isinstance(classifier, nn.Module):
         return classifier.to(device).eval()
     if not callable(classifier):

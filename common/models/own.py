@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from common.models.small_images import without_in_place
-from common.runtime import rng, storage
+from common.runtime import rng, storage, tensors
 from common.runtime.errors import UserError
 from common.runtime.images import ImageSpec, sides
 
@@ -93,7 +93,8 @@ def _shape(spec: ImageSpec) -> tuple[int, int, int]:
     return (spec.channels, *sides(spec.image_size))
 
 
-def _of_function(module: str, name: str, spec: ImageSpec) -> nn.Module:
+def function(module: str, name: str) -> Callable[..., Any]:
+    """A function of the user's, searched on sys.path and then in the current folder. Raises UserError naming it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # last, so that nothing there takes the place of a library
     try:
@@ -105,10 +106,15 @@ def _of_function(module: str, name: str, spec: ImageSpec) -> nn.Module:
             f"--model {module}:{name}: no module {error.name} on PYTHONPATH, beside the dataset folders, or in "
             f"{os.getcwd()}"
         ) from error
-    function: Callable[..., nn.Module] | None = getattr(found, name, None)
-    if not callable(function):
+    given = getattr(found, name, None)
+    if not callable(given):
         raise UserError(f"--model {module}:{name}: {found.__file__} has no function {name}")
-    return function(num_classes=spec.num_classes, image_shape=_shape(spec))
+    return given
+
+
+def _of_function(module: str, name: str, spec: ImageSpec) -> nn.Module:
+    network: nn.Module = function(module, name)(num_classes=spec.num_classes, image_shape=_shape(spec))
+    return network
 
 
 def _of_torchvision(_: str, name: str, spec: ImageSpec) -> nn.Module:
@@ -174,5 +180,5 @@ def _require_logits(answer: Any, spec: ImageSpec, *, model: str) -> None:
         raise UserError(f"--model {model}: answered {answer.dtype} {tuple(answer.shape)}, {expected}")
     if not torch.isfinite(answer).all():
         raise UserError(f"--model {model}: answered numbers that are not finite, {expected}")
-    if (answer >= 0).all() and ((answer.double().sum(dim=1) - 1).abs() < 1e-4).all():
+    if tensors.look_like_probabilities(answer, answer.dtype):
         raise UserError(f"--model {model}: answered probabilities, {expected}: leave the softmax away")

@@ -14,3 +14,9 @@ def kind(tensor: torch.Tensor) -> str:
     """Type and shape, and how its values are held where that is unusual."""
     held = "" if tensor.layout == torch.strided else f" {tensor.layout}"
     return f"{tensor.dtype}{held}{'' if tensor.is_nested else f' {tuple(tensor.shape)}'}{' (meta)' * tensor.is_meta}"
+
+
+def look_like_probabilities(rows: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether no value is negative and every row [K] sums to 1, but for the rounding of the type they came in."""
+    tolerance = min(0.05, 64 * torch.finfo(dtype).eps)
+    return bool((rows >= 0).all() and ((rows.double().sum(dim=1) - 1).abs() <= tolerance).all())
