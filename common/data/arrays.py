@@ -55,7 +55,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path} not found")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return storage.read_npz(path)
     except Exception as error:  # whatever a hostile file provokes, the answer is the same
         raise UserError(f"{path}: not a .npz file of plain arrays ({error})") from error

@@ -68,10 +68,10 @@ def _read_npy(data: bytes) -> np.ndarray:
 
 
 def _read_npz(data: bytes) -> np.ndarray:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        if len(archive.files) != 1:
-            raise ValueError(f"expected one array, found {len(archive.files)}")
-        return archive[archive.files[0]]
+    arrays = storage.read_npz(io.BytesIO(data))
+    if len(arrays) != 1:
+        raise ValueError(f"expected one array, found {len(arrays)}")
+    return next(iter(arrays.values()))
 
 
 def _read_pickle(data: bytes) -> np.ndarray:

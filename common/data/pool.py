@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8. Raises UserError naming it."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a text file that can be read ({error})") from error
 
 
 def listed(pool: Pool, lines: Sequence[str], *, source: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from common.data import given_images
+from common.data.pool import lines_of
 from common.evaluation import audit as audits
 from common.evaluation import queried
 from common.evaluation.audit import Audit
@@ -39,14 +40,11 @@ def images(
     members: Path, non_members: Path, *, classes: Path | None = None, size: Size | None = None
 ) -> tuple[Labelled, Labelled]:
     """What a classifier is asked about; see ``given_images.read``. classes: a file with a name on each line."""
-    return given_images.read(members, non_members, classes=None if classes is None else _lines(classes), size=size)
+    return given_images.read(members, non_members, classes=None if classes is None else _names(classes), size=size)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+def _names(path: Path) -> list[str]:
+    names = [line.strip() for line in lines_of(path) if line.strip()]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: a class stands there twice")
     return names

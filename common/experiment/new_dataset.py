@@ -12,7 +12,7 @@ import numpy as np
 from common.data import arrays, celeba, pictures
 from common.data.config import DatasetConfig, Labels, Source
 from common.data.partition import LEAST
-from common.data.pool import Pool, listed
+from common.data.pool import Pool, lines_of, listed
 from common.runtime import config, storage
 from common.runtime.errors import UserError
 from common.runtime.images import Size, sides, size_of
@@ -102,7 +102,7 @@ def _of_pool(wanted: Wanted) -> tuple[DatasetConfig, list[str] | None, list[str]
     if wanted.members is not None:
         if chosen is not None:
             raise UserError(f"{wanted.arrays} says in member who the members are: leave --members away")
-        chosen = listed(pool, _lines(wanted.members), source=str(wanted.members))
+        chosen = listed(pool, lines_of(wanted.members), source=str(wanted.members))
     some = np.random.RandomState(0).permutation(len(pool))[:LOOKED_AT]
     channels, size = _shape(pool, some, wanted)
     content = _config(
@@ -114,13 +114,6 @@ def _of_pool(wanted: Wanted) -> tuple[DatasetConfig, list[str] | None, list[str]
         member_list=None if chosen is None else "members.txt",
     )
     return content, None if chosen is None else [pool.names[number] for number in chosen], list(pool.classes)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a text file that can be read ({error})") from error
 
 
 def _shape(pool: Pool, some: np.ndarray, wanted: Wanted) -> tuple[int, Size]:

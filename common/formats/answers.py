@@ -10,7 +10,6 @@
 import csv
 import io
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from common.runtime import storage
 from common.runtime.errors import UserError
 from common.runtime.modes import Answers
 
-MOST_BYTES = 16 * 2**30  # of all arrays of a file, unpacked
 KINDS: dict[str, Answers | None] = {"logits": "logits", "probabilities": "probabilities", "answers": None}
 COLUMNS: dict[str, Answers | None] = {"logit": "logits", "probability": "probabilities", "answer": None}
 REQUIRED, OPTIONAL = ("labels", "member"), ("fitting", "in_shadow")
@@ -92,12 +90,7 @@ def _one_of(names: dict[str, Answers | None], arrays: dict[str, np.ndarray]) -> 
 
 
 def _read_npz(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Answers | None]]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > MOST_BYTES:
-        raise ValueError(f"its arrays have {unpacked / 2**30:.0f} GiB, more than {MOST_BYTES / 2**30:.0f}")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return dict(arrays), KINDS
+    return storage.read_npz(io.BytesIO(data)), KINDS
 
 
 def _read_csv(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Answers | None]]:

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -122,6 +123,21 @@ def read_array(path: Path, *, most: int) -> np.ndarray:
     if len(data) > most or data[-SEAL:] != _seal(path, data[:-SEAL]):
         raise ValueError("its checksum does not fit")
     return np.lib.format.read_array(io.BytesIO(data[:-SEAL]), allow_pickle=False)
+
+
+MOST_UNPACKED = 64 * 2**30  # bytes of all arrays of a file
+
+
+def read_npz(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
+    """The plain arrays of an .npz file, by name. Raises ValueError, OSError or zipfile.BadZipFile where it is none."""
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > MOST_UNPACKED:
+        raise ValueError(f"its arrays have {unpacked / 2**30:.0f} GiB, more than {MOST_UNPACKED / 2**30:.0f}")
+    if isinstance(file, io.BytesIO):
+        file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _seal(path: Path, data: bytes) -> bytes:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from common.formats import answers
+from common.runtime import storage
 from common.runtime.errors import UserError
 
 LOGITS, LABELS, MEMBER = np.array([[1.5, -2.0], [0.25, 3.0]]), np.array([0, 1]), np.array([True, False])
@@ -71,6 +72,6 @@ def test_what_is_no_such_file_is_refused(tmp_path):
 
 
 def test_a_file_that_unpacks_to_more_than_any_memory_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "MOST_BYTES", 100)
+    monkeypatch.setattr(storage, "MOST_UNPACKED", 100)
     with pytest.raises(UserError, match="GiB"):
         answers.read(saved(tmp_path, **GOOD))
