@@ -59,6 +59,7 @@ def test_saved_answers_are_audited_and_nothing_is_written_over_in_silence(tmp_pa
     status, shown, complaint = command("--answers", "mine.npz", *QUICK)
     assert status == 0, complaint
     report = report_of(tmp_path, "mine")
+    assert report["made"].keys() == {"command", "date", "device", "precision", "compile", "commit"}
     assert report["outputs"] == "logits" and report["diffence"] is False
     assert report["counts"]["final_test"] == {"members": 50, "non_members": 50}
     assert report["verdict"] in " ".join(shown.split()) and "attackers who train shadow models" in report["verdict"]

@@ -126,12 +126,15 @@ def _prepare(options: argparse.Namespace) -> Work:
 
 
 def _audited(options: argparse.Namespace, config: "EvaluationConfig", name: str) -> "Audit":
+    from common.evaluation.origin import made
     from common.experiment import audit, audit_model
+    from common.runtime.device import Compute, resolve
 
     attacks = None if "fast" in options.attacks else options.attacks
     if "all" in options.attacks:
         attacks = [*ATTACKS, *SHADOW_ATTACKS] if options.answers else list(ATTACKS)
     how: dict[str, Any] = {"outputs": options.outputs, "attacks": attacks, "seed": options.seed, "name": name}
+    how["made"] = made(Compute(resolve(options.device)))
     if options.answers:
         return audit.of_file(options.answers, config, **how)
     members, others = audit_model.images(

@@ -5,7 +5,7 @@ other, as in the held-out protocol.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from common.attacks.observations import Observations
 from common.attacks.statistics import phi
 from common.evaluation.answers import Answered
 from common.evaluation.judge import Resamples, Verdict, judge_answers
+from common.evaluation.origin import Made
 from common.evaluation.protocols import HELD_OUT, EvaluationConfig, Protocol
 from common.evaluation.record import Accuracy, Counts, Report
 from common.evaluation.run import alone, versions
@@ -82,6 +83,7 @@ def audit(
     attacks: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     inputs: Mapping[str, str] | None = None,
+    made: Made | None = None,
     seed: int = 0,
 ) -> Audit:
     """Attack a classifier by what is known of its answers.
@@ -93,8 +95,9 @@ def audit(
     attacks:       by name; None takes those that need no search for the boundary
     notes:         what a reader must see beside the numbers
     inputs:        file -> sha256 of what was read
+    made:          how the report comes about
 
-    Raises ValueError where there are too few samples of a kind.
+    Raises ValueError where there are too few samples of a kind, or none of the attacks can run.
     """
     given = None if fitting is None else members_in(fitting, shape=(len(observations),), name="fitting")
     places = split(observations.membership, given, num_sample=config.num_sample, seed=seed)
@@ -108,6 +111,10 @@ def audit(
         judged, fitting=member[judged.fitting], test=member[judged.test], config=config, seed=seed
     )
     found = judge_answers(judged, answered, resamples, config, seed=seed)
+    of_a_fence = dict.fromkeys(set(OF_A_FENCE) & set(attacks or ()), "looks at how a fence answers, and there is none")
+    found = replace(found, not_run=found.not_run | of_a_fence)
+    if not found.attacks:
+        raise ValueError("; ".join(f"{name}: {reason}" for name, reason in sorted(found.not_run.items())))
     part = alone(found, resamples.test)
     report = Report(
         dataset=name,
@@ -129,6 +136,7 @@ def audit(
         seed=seed,
         versions=versions(),
         inputs=dict(inputs or {}),
+        made=made,
     )
     return Audit(report, found, places[judged.test])
 

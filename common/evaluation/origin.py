@@ -1,6 +1,8 @@
 """What a report says of where it comes from."""
 
+from common.runtime import invocation
 from common.runtime.config import Record
+from common.runtime.device import Compute
 
 
 class PermutationRecord(Record):
@@ -21,3 +23,15 @@ class Made(Record):
     precision: str  # of the diffusion model's products
     compile: bool
     commit: str | None  # of this code; None where git knows none
+
+
+def made(compute: Compute) -> Made:
+    """How what is made now comes about, its networks computed so."""
+    return Made(
+        command=invocation.command(),
+        date=invocation.date(),
+        device=str(compute.device),
+        precision=compute.precision,
+        compile=compute.compile,
+        commit=invocation.commit(),
+    )

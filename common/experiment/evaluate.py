@@ -12,7 +12,7 @@ import torch
 from common.data import membership
 from common.diffence.door import Refused
 from common.diffence.measures import Fence
-from common.evaluation import departures, measures
+from common.evaluation import departures, measures, origin
 from common.evaluation.answers import FencedPopulation
 from common.evaluation.bank import Bank
 from common.evaluation.latency import milliseconds_per_query
@@ -122,7 +122,7 @@ def run(
             seconds=round(time.monotonic() - start, 1),
             milliseconds_per_query=milliseconds,
             run=name or runs.name_of(experiment.changed_settings(READS), seed=experiment.seed),
-            made=experiment.made("diffusion"),
+            made=origin.made(experiment.compute["diffusion"]),
         )
         without, fenced = (report(found, settings, about, fenced=fenced) for fenced in (False, True))
         seen = beside(experiment, settings, found, models.diffusion.denoiser)

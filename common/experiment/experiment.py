@@ -16,11 +16,10 @@ from common.data.raw import RawData
 from common.diffence.measures import DiffenceConfig
 from common.diffusion.training import DDPMConfig
 from common.evaluation.answers import Population
-from common.evaluation.origin import Made
 from common.evaluation.protocols import EvaluationConfig
 from common.models import MODELS, own
 from common.models.config import ClassifierConfig
-from common.runtime import config, invocation, storage
+from common.runtime import config, storage
 from common.runtime.device import Compute, resolve
 from common.runtime.errors import UserError
 from common.runtime.images import ImageSpec, Labelled
@@ -161,16 +160,4 @@ class Experiment:
             seed=self.seed,
             precision=self.compute[network].precision,
             **more,
-        )
-
-    def made(self, network: Network) -> Made:
-        """How what is made now comes about."""
-        compute = self.compute[network]
-        return Made(
-            command=invocation.command(),
-            date=invocation.date(),
-            device=str(compute.device),
-            precision=compute.precision,
-            compile=compute.compile,
-            commit=invocation.commit(),
         )

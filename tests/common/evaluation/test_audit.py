@@ -78,6 +78,14 @@ def test_all_attacks_ran_or_have_a_reason():
     assert part.not_run["shifted_copies"].startswith("needs 4 queries")
 
 
+def test_attacks_that_cannot_run_are_told_and_are_an_error_where_no_other_does():
+    logits, labels, member, *_ = answers(80)
+    part = audit(logits, labels, member, attacks=["loss", "work"], changes=FAST).protocols["held_out"]
+    assert part.attacks.keys() == {"loss"} and "there is none" in part.not_run["work"]
+    with pytest.raises(ValueError, match=r"edges: looks at .*; shifted_copies: needs 4"):
+        audit(logits, labels, member, attacks=["edges", "shifted_copies"], changes=FAST)
+
+
 def test_parts_are_disjoint_drawn_by_the_seed_and_never_too_small():
     member = np.arange(100) < 30
     first, again, other = (split(member, None, num_sample=10, seed=seed) for seed in (0, 0, 1))
