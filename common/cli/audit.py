@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from common.evaluation.audit import Audit
     from common.evaluation.protocols import EvaluationConfig
 
-USAGE = """examples:
-  python -m common.audit --answers answers.npz
-  python -m common.audit --model my_package.my_module:trained --members train/ --non-members held_out/ --size 64"""
+EXAMPLES = (
+    "Such as `python -m common.audit --answers answers.npz`, or `python -m common.audit --model my_module:trained "
+    "--members train/ --non-members held_out/ --size 64`; see docs/audit.md."
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         "Does your classifier give away who was in its training set? Attack it by answers that you saved, or by asking "
         "it; without a diffusion model and without a dataset folder. Prints the verdict and writes a report.",
     )
-    parser.epilog = USAGE
+    parser.epilog = EXAMPLES
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--answers",

@@ -8,7 +8,7 @@ from pathlib import Path
 from common import __version__
 
 IN_A_FOLDER = ("data-partition", "train-ddpm", "train-defense", "train-shadows", "evaluate", "export-published")
-ANYWHERE = ("audit", "reproduce", "summary", "train-all")
+ANYWHERE = ("audit", "new-dataset", "reproduce", "summary", "train-all")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -204,7 +204,10 @@ def _data_yaml(content: DatasetConfig, classes: list[str]) -> str:
 
 def _copy_scripts(root: Path, stage: Path) -> None:
     template = DatasetFolder(root / "cifar10")
-    for path in template.scripts():
+    scripts = template.scripts()
+    if not scripts:
+        raise UserError(f"{template.root} has no scripts to copy: make dataset folders in a clone of the repository")
+    for path in scripts:
         target = stage / path.relative_to(template.root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)

@@ -97,6 +97,12 @@ def test_a_folder_comes_whole_or_not_at_all(root, birds, monkeypatch):
     assert {path.name for path in root.iterdir()} == {"cifar10", "digits", "common"}
 
 
+def test_without_scripts_to_copy_nothing_is_made(birds, tmp_path):
+    with pytest.raises(UserError, match="has no scripts to copy"):
+        made(tmp_path / "elsewhere", name="birds", images=birds)
+    assert not (tmp_path / "elsewhere" / "birds").exists()
+
+
 def test_too_few_pictures_are_told_with_the_least_that_works(root, tmp_path):
     few = imitations.pictures(tmp_path / "few", ("auk", "owl"), each=10, size=(8, 8))
     with pytest.raises(UserError, match="20 images give 6 members and 8 non-members: roles need at least 8 of each"):
