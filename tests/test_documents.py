@@ -34,9 +34,27 @@ def commands(text: str) -> list[Shown]:
     return [Shown(folder or ".", command) for folder, _, command in parted]
 
 
-ALL = dict.fromkeys(
-    shown for name, path in sorted(DOCUMENTS.items()) if name != "extending.md" for shown in commands(path.read_text())
-)
+ELSEWHERE = {  # in test_scale.py, which runs these very commands
+    Shown("digits/evaluate_MIAs", "bash evaluate_mia.sh --defense undefended --nproc 2"),
+    Shown("digits", "python train_ddpm.py --nproc 2"),
+    Shown("digits", "python train_defense.py --defense selena --nproc 2"),
+    Shown("digits", "python train_shadows.py --defense selena --count 2 --nproc 2"),
+}
+
+
+def sections() -> dict[str, list[Shown]]:
+    """The commands of each section, which build on one another; what was shown before is not shown again."""
+    found, seen = {}, set(ELSEWHERE)
+    for name, path in sorted(DOCUMENTS.items()):
+        for text in re.split(r"^#+ ", path.read_text(), flags=re.MULTILINE) if name != "extending.md" else ():
+            new = [shown for shown in dict.fromkeys(commands(text)) if shown not in seen]
+            seen.update(new)
+            if new:
+                found[f"{name}: {text.partition(chr(10))[0]}"] = new
+    return found
+
+
+SECTIONS = sections()
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +71,17 @@ def root(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-ELSEWHERE = {  # in test_scale.py, which runs these very commands
-    Shown("digits/evaluate_MIAs", "bash evaluate_mia.sh --defense undefended --nproc 2"),
-    Shown("digits", "python train_ddpm.py --nproc 2"),
-    Shown("digits", "python train_defense.py --defense selena --nproc 2"),
-    Shown("digits", "python train_shadows.py --defense selena --count 2 --nproc 2"),
-}
-
-
-@pytest.mark.parametrize(
-    "shown", [shown for shown in ALL if shown not in ELSEWHERE], ids=lambda shown: f"{shown.folder}: {shown.command}"
-)
-def test_every_command_runs(root: Path, shown: Shown) -> None:
-    words = shown.command.split()
-    if words[1] == "evaluate_mia.sh":  # which does nothing but start this script
-        done = served.run(root, shown.folder, "evaluate.py", *words[2:])
-    elif words[0] == "python" and words[1].endswith(".py"):
-        done = served.run(root, shown.folder, *words[1:])
-    else:
-        done = miniature.run(root, shown.folder, *words)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_commands_of_a_section_run(root: Path, section: str) -> None:
+    for shown in SECTIONS[section]:
+        words = shown.command.split()
+        if words[1] == "evaluate_mia.sh":  # which does nothing but start this script
+            done = served.run(root, shown.folder, "evaluate.py", *words[2:])
+        elif words[0] == "python" and words[1].endswith(".py"):
+            done = served.run(root, shown.folder, *words[1:])
+        else:
+            done = miniature.run(root, shown.folder, *words)
+        assert done.returncode == 0, f"{shown.command}: {done.stderr}"
 
 
 def test_the_python_example_is_short() -> None:
