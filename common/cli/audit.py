@@ -102,6 +102,7 @@ def _prepare(options: argparse.Namespace) -> Work:
     from common.reports import write
     from common.runtime.config import parse_overrides
     from common.runtime.errors import UserError
+    from common.runtime.paths import PAGE
 
     overrides = parse_overrides(options.settings)
     for file in overrides:
@@ -120,7 +121,7 @@ def _prepare(options: argparse.Namespace) -> Work:
     def do() -> None:
         found = _audited(options, config, name)
         print(write.write_audit(out, found, latex=options.latex, csv=options.csv))
-        print(f"All of it on one page: {out / 'report.html'}")
+        print(f"All of it on one page: {out / PAGE}")
 
     what = options.answers or options.model
     return Work(head=lambda: [f"python -m common.audit {__version__}: {what}, seed {options.seed}"], do=do)

@@ -14,6 +14,7 @@ from common.reports.drawings import SHOWN
 from common.reports.results import Beside
 from common.runtime.errors import UserError
 from common.runtime.images import Labelled, to_float
+from common.runtime.paths import PAGE
 from common.training import logs
 
 
@@ -61,5 +62,5 @@ def _logs(
 
 def _links(experiment: Experiment, settings: Settings) -> dict[str, str]:
     """To the page of an audit by shadow models, where there is one."""
-    page = experiment.folder.shadow_results(settings.subject) / "report.html"
+    page = experiment.folder.shadow_results(settings.subject) / PAGE
     return {"by shadow models": f"../{page.parent.name}/{page.name}"} if page.is_file() else {}

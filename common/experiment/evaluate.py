@@ -30,6 +30,7 @@ from common.reports import runs, write
 from common.runtime import distributed, ownership, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.modes import Noising, TableStyle
+from common.runtime.paths import PAGE
 from common.runtime.storage import FileRead
 from common.runtime.subject import Subject
 
@@ -130,7 +131,7 @@ def run(
     alone, behind = milliseconds
     where = f"{experiment.device}, {torch.get_num_threads()} threads"
     written = targets[1] if name is None else targets[1] / "runs" / name
-    page = experiment.folder.shown(written / "report.html")
+    page = experiment.folder.shown(written / PAGE)
     return (
         f"{table}\nOne query at a time takes {alone:.1f} ms without Diffence, {behind:.1f} ms with ({where}).\n"
         f"All of it on one page: {page}"

@@ -13,10 +13,9 @@ from common.reports.reading import Key, Reports
 from common.reports.tables import Table
 from common.runtime import ownership, storage
 from common.runtime.errors import UserError
-from common.runtime.paths import DatasetFolder
+from common.runtime.paths import PAGE, DatasetFolder
 from common.runtime.subject import Subject
 
-PAGE = "report.html"
 CAVEATS = (
     "Each row is one classifier, trained once: another draw of training images gives other numbers.",
     "The strongest attack is known in hindsight, so it looks a little too strong; each page says by how much.",

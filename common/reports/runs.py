@@ -9,6 +9,7 @@ from pathlib import Path
 from common.evaluation.record import Report
 from common.runtime import config, storage
 from common.runtime.errors import UserError
+from common.runtime.paths import PAGE
 
 AS_CONFIGURED = "as-configured"
 LONGEST = 80  # characters of a name
@@ -37,6 +38,11 @@ def named(target: Path, name: str) -> Path:
     return folder
 
 
+def from_runs(page: str) -> str:
+    """The page of a result folder, its links as they lead from a folder in runs/, which is two deeper."""
+    return page.replace('href="../', 'href="../../../')
+
+
 def keep(target: Path, latest: Report) -> None:
     """Copy what is in a result folder to runs/, where it is of another evaluation than the one that is to come."""
     try:
@@ -51,7 +57,9 @@ def keep(target: Path, latest: Report) -> None:
     if not folder.exists():
         with storage.staged_folders(folder, last="report.json") as (stage,):
             for path in target.iterdir():
-                if path.is_file() and not path.name.startswith("."):
+                if path.name == PAGE:
+                    storage.write_text(stage / PAGE, from_runs(path.read_text()))
+                elif path.is_file() and not path.name.startswith("."):
                     shutil.copy(path, stage)
 
 

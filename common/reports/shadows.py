@@ -11,6 +11,7 @@ from common.reports import page, pictures, tables
 from common.reports.page import Block, Grid, Images, Page, Points, Section
 from common.reports.tables import Table
 from common.runtime import storage
+from common.runtime.paths import PAGE
 
 WIDTH = 120
 NOTHING = "-"
@@ -34,7 +35,7 @@ def write(folder: Path, report: ShadowReport, pictured: Mapping[str, torch.Tenso
     said = text(report)
     with storage.staged_folders(folder, last="shadows.json") as (stage,):
         storage.write_text(stage / "shadows.txt", said)
-        storage.write_text(stage / "report.html", page.render(of(report, pictured)))
+        storage.write_text(stage / PAGE, page.render(of(report, pictured)))
         if report.vulnerable:
             title = f"{report.dataset}, {report.defense}: most vulnerable, left to right"
             pictures.save(pictures.image_grid(dict(pictured), title=title), stage / "vulnerable.png")

@@ -1,6 +1,6 @@
 """The result folders of an evaluation: report.json, the page, text and pictures, whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.evaluation.audit import Audit
@@ -21,7 +21,7 @@ from common.reports import (
 )
 from common.reports.results import Beside, Results
 from common.runtime import storage
-from common.runtime.paths import DatasetFolder
+from common.runtime.paths import PAGE, DatasetFolder
 
 NOT_ALWAYS = ("copies.png", "report.tex", "scores.csv")  # files that only some evaluations leave
 
@@ -52,12 +52,13 @@ def write(
     shown = results.of(title, without, fenced, sides.verdicts(evaluation), beside)
     table = text.table(without, fenced)
     targets = [folder.results(each.subject, diffence=each.diffence) for each in reports]
+    html = page.render(report_page.of(shown))
     if name is None:
         for target, report in zip(targets, reports, strict=True):
             runs.keep(target, report)
     else:
-        targets = [runs.named(target, name) for target in targets]
-    _write(targets, reports, shown, table, latex=latex, csv=csv)
+        targets, html = [runs.named(target, name) for target in targets], runs.from_runs(html)
+    _write(targets, reports, shown, {"report.txt": table, PAGE: html}, latex=latex, csv=csv)
     return table
 
 
@@ -66,15 +67,22 @@ def write_audit(folder: Path, audit: Audit, *, latex: bool = False, csv: bool = 
     report = audit.report.model_copy(update={"verdict": verdict.sentence(audit.report)})
     shown = results.of(report.dataset, report, None, {sides.ALONE: audit.verdict}, Beside(audit.samples, audit.indices))
     table = text.table_of_audit(report)
-    _write([folder], [report], shown, table, latex=latex, csv=csv)
+    html = page.render(report_page.of(shown))
+    _write([folder], [report], shown, {"report.txt": table, PAGE: html}, latex=latex, csv=csv)
     return table
 
 
 def _write(
-    targets: Sequence[Path], reports: Sequence[Report], shown: Results, table: str, *, latex: bool, csv: bool
+    targets: Sequence[Path],
+    reports: Sequence[Report],
+    shown: Results,
+    texts: Mapping[str, str],
+    *,
+    latex: bool,
+    csv: bool,
 ) -> None:
-    """A folder for each report, with all that shows the results in each."""
-    files = {"report.txt": table, "report.html": page.render(report_page.of(shown))}
+    """A folder for each report, with all that shows the results in each; ``texts``: files by name."""
+    files = dict(texts)
     if latex:
         files["report.tex"] = tables.floats(list(report_tables.tables(shown.without, shown.fenced, shown.parts)))
     if csv:

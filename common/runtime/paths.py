@@ -14,6 +14,7 @@ REPOSITORY = PACKAGE.parent if CLONED else Path.cwd()
 PAPER_RESULTS = PACKAGE / "paper_results.yaml"
 EVALUATION = PACKAGE / "configs" / "evaluation.yaml"  # where no dataset folder says otherwise
 PAPER_ITEMS = Path("docs") / "paper"  # below the repository
+PAGE = "report.html"  # in every result folder
 FENCED = "_w_diffence"  # ends the name of a result folder with Diffence
 
 

@@ -1,12 +1,14 @@
 """Evaluations of before are kept when another one takes their place."""
 
 import json
+import re
 
 import pytest
 
 from common.reports import runs
 from common.runtime import storage
 from common.runtime.errors import UserError
+from common.runtime.paths import PAGE
 from tests.common.reports.golden import made
 
 
@@ -42,6 +44,17 @@ def test_the_same_evaluation_is_written_over_and_another_one_is_kept(report, tmp
     for _ in range(2):  # as when a run is killed between keeping and writing
         runs.keep(target, report)
     assert kept(target) == {"scenario-2": "first", "scenario-2-2": "other"}
+
+
+def test_the_links_of_a_page_that_is_kept_lead_where_they_led(report, tmp_path):
+    """They are relative, and what is kept lies two folders deeper."""
+    target, other = tmp_path / "undefended", tmp_path / "undefended_shadows" / PAGE
+    write(target, report)
+    (target / PAGE).write_text('<a href="../undefended_shadows/report.html">by shadow models</a>')
+    runs.keep(target, report.model_copy(update={"evaluation": "other"}))
+    page = target / "runs" / "scenario-2" / PAGE
+    (link,) = re.findall(r'href="(.*?)"', page.read_text())
+    assert (page.parent / link).resolve() == other.resolve()
 
 
 def test_a_report_without_a_name_is_kept_under_that_of_its_evaluation(report, tmp_path):
