@@ -103,6 +103,10 @@ def test_a_classifier_trained_elsewhere_is_brought_on_the_users_word(root: Path,
     report = json.loads((results / "report.json").read_text())
     assert any("is the word of whoever brought it" in note for note in report["notes"])
     assert report["permutation"]["trained_with_it"] is None
+    done = served.run(copy, "digits", "train_shadows.py", "--defense", "undefended", *MODEL, "--count", "8")
+    assert done.returncode == 0, done.stderr
+    done = served.run(copy, *evaluate[:4], *MODEL, "--shadows")
+    assert done.returncode == 0 and "an attacker who knows that one does better" in " ".join(done.stdout.split())
     done = served.run(copy, *bring[:-2])  # a training does not take its place
     assert done.returncode == 1 and "was trained elsewhere and will not be overwritten" in done.stderr
     shutil.rmtree(models)

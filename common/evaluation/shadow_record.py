@@ -94,6 +94,7 @@ class ShadowReport(Record):
     test_accuracy:  of the target, and the mean of all models
     accounted:      what DP-SGD says that it spent
     delta:          of all epsilons
+    notes:          what readers are to know of the target
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -111,5 +112,6 @@ class ShadowReport(Record):
     delta: NonNegativeFloat
     fences: Annotated[dict[str, UnderFence], Field(min_length=1)]
     vulnerable: list[Vulnerable]
+    notes: Annotated[list[str], Field(default_factory=list)]
     versions: dict[str, str]
     seconds: NonNegativeFloat

@@ -9,6 +9,7 @@ import torch
 from common.attacks.interface import Fitting
 from common.attacks.lira import COPIES
 from common.attacks.observations import QueryKind
+from common.data.membership import VOUCHED
 from common.data.shadows import TARGET
 from common.diffence.measures import Fence
 from common.evaluation import run, shadow_audit
@@ -16,11 +17,13 @@ from common.evaluation.shadow_record import ShadowReport, UnderFence
 from common.evaluation.shadows import Models, phi_of_true_label, rule_of
 from common.experiment.fence import build_fence
 from common.experiment.shadow_store import Store, nobody
+from common.experiment.subjects import load_classifier
 from common.reports import shadows as shadows_report
 from common.runtime import distributed, ownership, progress, rng
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.modes import FenceName
+from common.runtime.subject import Subject
 
 DELTA = 1e-5  # of lower bounds on epsilon, where DP-SGD says no other one
 NO_FENCE = "none"
@@ -99,10 +102,28 @@ def _audit(store: Store) -> str:
             delta=_delta(store),
             fences=fences,
             vulnerable=vulnerable,
+            notes=_notes(store),
             versions=run.versions(),
             seconds=round(time.monotonic() - start, 1),
         )
         return shadows_report.write(results, report, _pictured(store, [each.index for each in vulnerable]))
+
+
+def _notes(store: Store) -> list[str]:
+    """What the audit is not, where the classifier was trained elsewhere."""
+    experiment, target = store.experiment, Subject(store.subject.model, store.subject.defense)
+    if not experiment.folder.classifier(target).is_file() or not load_classifier(experiment, target).brought:
+        return []
+    if store.canaries:
+        return [
+            "The classifier that was trained elsewhere is not among these models: with canaries the target is trained "
+            f"here too, as configs/{target.settings}.yaml says."
+        ]
+    return [
+        VOUCHED,
+        f"Its shadow models are trained as configs/{target.settings}.yaml says: where its own training was "
+        "another, an attacker who knows that one does better than these.",
+    ]
 
 
 def _pictured(store: Store, indices: Sequence[int]) -> dict[str, torch.Tensor]:

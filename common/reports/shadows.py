@@ -58,7 +58,7 @@ def of(report: ShadowReport, pictured: Mapping[str, torch.Tensor]) -> Page:
     return Page(
         title=f"Audit by shadow models: {report.dataset}, {report.defense} ({report.model})",
         verdict=_verdict(report),
-        caveats=[_made(report), *(f"{each.rstrip('.')}." for each in READING.split(". "))],
+        caveats=[_made(report), *report.notes, *(f"{each.rstrip('.')}." for each in READING.split(". "))],
         sections=[Section(title, blocks) for title, blocks in sections.items()],
     )
 
@@ -110,6 +110,7 @@ def text(report: ShadowReport) -> str:
     """A table of attacks for each fence, the canaries, the bounds and the most vulnerable samples."""
     lines = [
         *textwrap.wrap(f"{report.dataset}, {report.defense} ({report.model}): {_made(report)}", WIDTH),
+        *(line for note in report.notes for line in textwrap.wrap(note, WIDTH)),
         "",
         *textwrap.wrap(READING, WIDTH),
     ]
