@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from common.cli import audit
 from common.cli.audit import main
 from tests.miniature import REPOSITORY
 
@@ -70,6 +72,12 @@ def test_saved_answers_are_audited_and_nothing_is_written_over_in_silence(tmp_pa
     status, _, complaint = command("--answers", "mine.npz", *QUICK)
     assert status == 1 and "--replace" in complaint
     assert command("--answers", "mine.npz", *QUICK, "--replace")[0] == 0
+
+
+def test_an_audit_is_named_after_the_whole_of_a_function_or_a_file_without_its_ending(tmp_path):
+    (tmp_path / "model.v2.pt").touch()
+    assert audit.name_of(tmp_path / "model.v2.pt") == "model.v2"
+    assert audit.name_of(Path("my_package.my_module:trained")) == "my_package.my_module.trained"
 
 
 def test_the_command_runs_outside_of_the_repository(tmp_path):

@@ -201,6 +201,16 @@ def test_several_seeds_are_evaluated_anew_and_what_is_finished_is_kept(trained: 
     assert left.count("finished") == 3 and left.count("to do") == 1
 
 
+def test_a_plan_names_the_folders_that_will_be_written(trained: Path) -> None:
+    for options, named in (
+        (("--out", "mine"), "results/undefended_w_diffence/runs/mine"),
+        (("--shadows", "8"), "results/undefended_shadows-8-canaries"),
+    ):
+        done = served.run(trained, *EVALUATE[:4], *options, "--dry-run")
+        (row,) = [line for line in done.stdout.splitlines() if named in line]
+        assert "not there" in row, done.stderr
+
+
 def test_several_defences_need_several_seeds(trained: Path) -> None:
     done = served.run(trained, "digits/evaluate_MIAs", "evaluate.py", "--defense", "all")
     assert done.returncode == 1 and "--seeds" in done.stderr

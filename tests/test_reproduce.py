@@ -67,6 +67,16 @@ def test_scenarios_are_those_of_an_evaluation(root: Path) -> None:
         assert [bests[0]["auc"], bests[1]["auc"], bests[1]["balanced_accuracy"]] == [alone, auc, accuracy]
 
 
+def test_a_plan_lists_what_items_train_for_themselves(root: Path) -> None:
+    models = root / "digits" / "diff_defense" / "diff_models"
+    shutil.copy(models / "half.pt", models / "both.pt")  # of other settings
+    said = reproduce(root, "table7", "figure8", "figure13", "figure12", "--dry-run").splitlines()
+    rows = {name: [line for line in said if name in line] for name in ("both.pt", "photographs.pt", "vit/selena")}
+    assert all(len(found) == 1 for found in rows.values()), rows
+    assert "trained anew: ddpm.training.trained_on" in rows["both.pt"][0] and " MB " in rows["both.pt"][0]
+    assert "not there" in rows["photographs.pt"][0] and "not there" in rows["vit/selena"][0]
+
+
 def test_an_unknown_item_is_refused(root: Path) -> None:
     done = miniature.run(root, ".", "bash", "reproduce.sh", "table99")
     assert done.returncode == 2 and "table99" in done.stderr

@@ -113,7 +113,7 @@ def _prepare(options: argparse.Namespace) -> Work:
     config = audit.settings(overrides.get("evaluation"))
     if options.model and not (options.members and options.non_members):
         raise UserError("--model needs --members and --non-members, the images that it is asked about")
-    name = options.name or (options.answers or Path(options.model)).stem.replace(":", ".")
+    name = options.name or name_of(options.answers or Path(options.model))
     out = options.out or Path("audits") / name
     if (out / "report.json").exists() and not options.replace:
         raise UserError(f"{out} has a report of an audit before: give another --out, or --replace")
@@ -124,7 +124,13 @@ def _prepare(options: argparse.Namespace) -> Work:
         print(f"All of it on one page: {out / PAGE}")
 
     what = options.answers or options.model
-    return Work(head=lambda: [f"python -m common.audit {__version__}: {what}, seed {options.seed}"], do=do)
+    head = f"python -m common.audit {__version__}: {what}, seed {options.seed}"
+    return Work(head=lambda: [head], do=do, goes_on=False)
+
+
+def name_of(given: Path) -> str:
+    """Of a file without its ending, or of package.module:function."""
+    return given.stem if given.is_file() else str(given).replace(":", ".").replace("/", ".")
 
 
 def _audited(options: argparse.Namespace, config: "EvaluationConfig", name: str) -> "Audit":

@@ -160,7 +160,11 @@ def _prepare(folder: Path, options: argparse.Namespace) -> Work:
         return _by_shadows(experiment, chosen[0].subject, options.shadows)
     return Work(
         head=lambda: head(experiment, evaluate.READS, prog="evaluate_mia.sh"),
-        plan=lambda: () if options.departures or options.measures else evaluate.plan(experiment, chosen[0].subject),
+        plan=lambda: (
+            ()
+            if options.departures or options.measures
+            else evaluate.plan(experiment, chosen[0].subject, name=options.out)
+        ),
         do=lambda: _do(experiment, chosen[0], options),
     )
 
@@ -211,6 +215,7 @@ def _by_shadows(experiment: "Experiment", subject: "Subject", canaries: int) -> 
     store = Store.of(experiment, subject, canaries=canaries)
     return Work(
         head=lambda: head(experiment, store.reads, prog="evaluate_mia.sh"),
+        plan=lambda: shadow_audit.plan(store),
         do=lambda: _shown(shadow_audit.audit(store)),
     )
 

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 MENDABLE, FAULT, INTERRUPTED, UNREAD = 1, 3, 130, 141
 
 
-INTERRUPTION = "interrupted: the same command goes on where this one stopped"
+INTERRUPTION = "interrupted"
+GOES_ON = f"{INTERRUPTION}: the same command goes on where this one stopped"
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def nothing_begun() -> Iterator[None]:
     """Within the block Ctrl-C ends the program at once, in one line: an exception would leave imports half done."""
 
     def end(*_: object) -> None:
-        os.write(2, f"{INTERRUPTION}\n".encode())
+        os.write(2, f"{GOES_ON}\n".encode())
         os._exit(INTERRUPTED)
 
     heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -36,16 +37,17 @@ def nothing_begun() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def report(error: BaseException, *, whole: bool) -> int:
+def report(error: BaseException, *, whole: bool, goes_on: bool) -> int:
     """Say in one line what went wrong, keep the traceback in a file where it may help, and give the exit status.
 
-    whole:  show the traceback too
+    whole:    show the traceback too
+    goes_on:  the same command goes on where this one stops
     """
     from common.runtime.errors import PeerStopped, Stopped, UserError
 
     if isinstance(error, (KeyboardInterrupt, Stopped)):
         if not _launched():
-            print(INTERRUPTION, file=sys.stderr)
+            print(GOES_ON if goes_on else INTERRUPTION, file=sys.stderr)
         return 128 + error.number if isinstance(error, Stopped) else INTERRUPTED
     if _launched() and (isinstance(error, PeerStopped) or _lost_a_peer(error)):
         return MENDABLE

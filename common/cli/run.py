@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 class Work:
     """What a command is going to do.
 
-    do:    does it; gives an exit status, None being 0
-    head:  the first lines: what it works with
-    plan:  what it would make, and what is there of it
+    do:       does it; gives an exit status, None being 0
+    head:     the first lines: what it works with
+    plan:     what it would make, and what is there of it
+    goes_on:  where it is interrupted, the same command goes on
     """
 
     do: Callable[[], int | None]
     head: Callable[[], Sequence[str]] = tuple
     plan: Callable[[], Sequence["Item"]] = tuple
+    goes_on: bool = True
 
 
 def run(
@@ -43,7 +45,7 @@ def run(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: whatever a notebook or a desktop has left there
-    options = parser.parse_args(argv)
+    options, goes_on = parser.parse_args(argv), True
     try:
         with failures.nothing_begun():
             from common.runtime import children, device, distributed
@@ -58,12 +60,13 @@ def run(
         with distributed.processes():
             with failures.nothing_begun():
                 work = prepare(options)
+            goes_on = work.goes_on
             introduction = [*work.head(), *_planned(work.plan())]
             if introduction:
                 distributed.say("\n".join([*introduction, ""]))
             return 0 if getattr(options, "dry_run", False) else work.do() or 0
     except (Exception, KeyboardInterrupt) as error:
-        return failures.report(error, whole=options.traceback)
+        return failures.report(error, whole=options.traceback, goes_on=goes_on)
 
 
 def _planned(items: Sequence["Item"]) -> list[str]:

@@ -35,10 +35,10 @@ def read(
     shapes = {size_of(*look[1:]): path for path, of_pool in zip(paths, looks, strict=True) for look in of_pool}
     if size is None and len(shapes) > 1:
         (one, path), (other, where), *_ = shapes.items()
-        raise UserError(
-            f"{path} has images of {_said(one)} and {where} of {_said(other)}: give the size that the "
-            "classifier takes (--size 64, --size 218x178)"
-        )
+        sizes = f"{path} has images of {_said(one)} and {where} of {_said(other)}"
+        if any(path.is_file() for path in paths):
+            raise UserError(f"{sizes}: arrays are not resized, so both must have the size that the classifier takes")
+        raise UserError(f"{sizes}: give the size that the classifier takes (--size 64, --size 218x178)")
     shape = next(iter(shapes)) if size is None else size
     found = []
     with progress.bar(total=sum(map(len, pools)), unit="image", desc="read images") as bar:

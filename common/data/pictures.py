@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from common.data.pool import Pool
@@ -16,6 +16,7 @@ from common.runtime.errors import UserError
 from common.runtime.images import Size, sides
 
 GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I")
+LYING = (5, 6, 7, 8)  # values of an EXIF orientation, of images that are turned by a quarter
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 UTKFACE = re.compile(r"\d+_[01]_(\d)_\d+\.jpg(\.chip\.jpg)?")  # age, gender, race, date and time
 RACES = ("White", "Black", "Asian", "Indian")  # 0 to 3; the paper's four classes leave out 4, all others
@@ -76,10 +77,15 @@ def of_files(
 
 
 def look(path: Path) -> tuple[int, int, int]:
-    """Channels (1 grey, 3 colour), height and width. Raises UserError naming a file that is no readable image."""
+    """Channels (1 grey, 3 colour), height and width, upright, from the head of the file: no pixel is read.
+
+    Raises UserError naming a file that is no image.
+    """
     with _opened(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        return (1 if image.mode in GREY else 3), turned.height, turned.width
+        height, width = image.height, image.width
+        if image.getexif().get(ExifTags.Base.Orientation) in LYING:
+            height, width = width, height
+        return (1 if image.mode in GREY else 3), height, width
 
 
 def read(path: Path, channels: int, size: Size) -> np.ndarray:

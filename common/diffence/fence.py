@@ -10,7 +10,7 @@ from torch import nn
 
 from common.diffence import saving
 from common.diffence.candidates import NOTHING, blank, complete
-from common.diffence.door import ask, check_modes, check_numbers, images_in
+from common.diffence.door import ask, check_modes, check_numbers, evaluating, images_in
 from common.diffence.noise import candidate_noise, ranks
 from common.diffence.rule import EVERYWHERE, Candidates, Interval, Rule, answer, check_rule
 from common.diffusion.denoiser import Denoiser
@@ -110,7 +110,7 @@ class Diffence(nn.Module):
     def raw(self, x: torch.Tensor) -> torch.Tensor:
         """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]; few cost little."""
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
-        self.eval()
+        evaluating(self)
         return self._with_raw(x, None, self._size(x, query_size)).logits[:, -1]
 
     def draw(
@@ -145,7 +145,7 @@ class Diffence(nn.Module):
         tick:  called with the number of images whose reconstructions have just been finished
         """
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
-        self.eval()
+        evaluating(self)
         size, on_grid, keys = self._size(x, pass_size), _on_grid(x), [rng.sample_key(image) for image in x]
         draws, found, finished = list(itertools.product(range(len(x)), range(self.num_candidates))), [], 0
         for start in range(0, len(draws), size.most):
@@ -160,7 +160,7 @@ class Diffence(nn.Module):
     def classified(self, x: torch.Tensor, reconstructions: torch.Tensor) -> Candidates:
         """The candidates of images [B, C, H, W] whose reconstructions [B, N, C, H, W] are known, on the CPU."""
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
-        self.eval()
+        evaluating(self)
         size = self._size(x, pass_size)
         logits = self._in_passes(reconstructions.flatten(0, 1), size, x.device)
         raw = self._with_raw(x, None, size).logits[:, -1:]
@@ -183,7 +183,7 @@ class Diffence(nn.Module):
         tick: Callable[[int], object] = lambda count: None,
     ) -> Candidates:
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
-        self.eval()
+        evaluating(self)
         size = self._size(x, size_on)
         if until is None and size.least == size.most and (known is None or (known.drawn == NOTHING).all()):
             return self.classified(x, self.reconstructions(x, tick=tick))

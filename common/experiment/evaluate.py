@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import torch
@@ -22,7 +21,7 @@ from common.evaluation.run import Circumstances, Settings, evaluate, report
 from common.experiment.beside import beside
 from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
-from common.experiment.plan import Item
+from common.experiment.plan import Item, of_results
 from common.experiment.subjects import Defended, load_classifier
 from common.formats.diffusion_model import DiffusionModel
 from common.reports import departures as departures_report
@@ -59,28 +58,11 @@ def settings_for(experiment: Experiment, subject: Subject, protocols: Sequence[P
     return Settings(subject, experiment.fence_config, experiment.evaluation_config, protocols)
 
 
-def plan(experiment: Experiment, subject: Subject) -> list[Item]:
-    """The two result folders."""
-    items = []
-    for diffence in (False, True):
-        path = experiment.folder.results(subject, diffence=diffence)
-        there = path / "report.json"
-        items.append(
-            Item(
-                experiment.folder.shown(path),
-                "there, written anew" if there.is_file() else "not there",
-                _seconds(there),
-            )
-        )
-    return items
-
-
-def _seconds(path: Path) -> float | None:
-    try:
-        seconds = storage.read_json(path)["seconds"]
-    except (OSError, ValueError, KeyError, TypeError):  # whatever is there is about to be written anew
-        return None
-    return float(seconds) if isinstance(seconds, (int, float)) else None
+def plan(experiment: Experiment, subject: Subject, *, name: str | None = None) -> list[Item]:
+    """The two result folders, or those in runs/ of a name. Raises UserError where there is one of that name."""
+    folders = [experiment.folder.results(subject, diffence=diffence) for diffence in (False, True)]
+    folders = folders if name is None else [runs.named(folder, name) for folder in folders]
+    return [of_results(folder / "report.json", experiment.folder) for folder in folders]
 
 
 def run(

@@ -13,12 +13,12 @@ from common.data import arrays, celeba, pictures
 from common.data.config import DatasetConfig, Labels, Source
 from common.data.partition import LEAST
 from common.data.pool import Pool, lines_of, listed
-from common.runtime import config, storage
+from common.runtime import config, progress, storage
 from common.runtime.errors import UserError
 from common.runtime.images import Size, sides, size_of
 from common.runtime.paths import DatasetFolder
 
-LOOKED_AT = 1000  # images, for shape and normalisation
+NORMALISED_BY = 1000  # images
 LARGEST = 256  # side of images that are taken as they are
 SMALL = 16  # side up to which the settings are those of digits
 MANY_PIXELS = 64 * 64  # from which fewer images go through the diffusion model together
@@ -103,8 +103,8 @@ def _of_pool(wanted: Wanted) -> tuple[DatasetConfig, list[str] | None, list[str]
         if chosen is not None:
             raise UserError(f"{wanted.arrays} says in member who the members are: leave --members away")
         chosen = listed(pool, lines_of(wanted.members), source=str(wanted.members))
-    some = np.random.RandomState(0).permutation(len(pool))[:LOOKED_AT]
-    channels, size = _shape(pool, some, wanted)
+    some = np.random.RandomState(0).permutation(len(pool))[:NORMALISED_BY]
+    channels, size = _shape(pool, wanted)
     content = _config(
         source,
         size=size,
@@ -116,8 +116,13 @@ def _of_pool(wanted: Wanted) -> tuple[DatasetConfig, list[str] | None, list[str]
     return content, None if chosen is None else [pool.names[number] for number in chosen], list(pool.classes)
 
 
-def _shape(pool: Pool, some: np.ndarray, wanted: Wanted) -> tuple[int, Size]:
-    looks = {pool.look(int(number)) for number in some}
+def _shape(pool: Pool, wanted: Wanted) -> tuple[int, Size]:
+    """Channels and size, of all images: one in colour makes all colour."""
+    with progress.bar(total=len(pool), unit="image", desc="look at images") as bar:
+        looks = set()
+        for number in range(len(pool)):
+            looks.add(pool.look(number))
+            bar.update()
     channels = wanted.channels or max(look[0] for look in looks)
     shapes = {look[1:] for look in looks}
     (height, width), *others = shapes
@@ -227,7 +232,7 @@ def _settings(root: Path, content: DatasetConfig) -> dict[str, str]:
             files[name] = f"{command}\n# What stands here replaces values of common/configs/{name}.\n"
         files[name] += lines
 
-    if not small and np.prod(sides(content.image_size)) > MANY_PIXELS:
+    if not small and np.prod(sides(content.image_size)) >= MANY_PIXELS:
         put("ddpm.yaml", "training:\n  batch_size: 32\n")
         put("diffence.yaml", "group_size: 10       # samples purified and saved together\n")
     if content.validation == 0:

@@ -16,6 +16,7 @@ from common.evaluation import run, shadow_audit
 from common.evaluation.shadow_record import ShadowReport, UnderFence
 from common.evaluation.shadows import Models, phi_of_true_label, rule_of
 from common.experiment.fence import build_fence
+from common.experiment.plan import Item, of_results
 from common.experiment.shadow_store import Store, nobody
 from common.experiment.subjects import load_classifier
 from common.reports import shadows as shadows_report
@@ -29,6 +30,12 @@ DELTA = 1e-5  # of lower bounds on epsilon, where DP-SGD says no other one
 NO_FENCE = "none"
 FENCES: tuple[FenceName, ...] = ("paper", "steady")
 LEAST = 8  # shadow models
+
+
+def plan(store: Store) -> list[Item]:
+    """The result folder."""
+    folder = store.experiment.folder
+    return [of_results(folder.shadow_results(store.subject) / "shadows.json", folder)]
 
 
 def audit(store: Store) -> str | None:

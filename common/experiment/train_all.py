@@ -13,7 +13,7 @@ from functools import cache
 from common.defenses import DEFENSES
 from common.experiment import data_partition, train_ddpm, train_defense
 from common.experiment.experiment import Experiment
-from common.experiment.plan import Item
+from common.experiment.plan import Item, of_file
 from common.runtime import children, config, distributed, ownership
 from common.runtime.device import Compute, resolve
 from common.runtime.errors import UserError
@@ -123,7 +123,7 @@ def _item(step: Step, experiment: Experiment) -> Item:
         return train_defense.plan(experiment, step.subject, published=False)[0]
     except UserError as error:
         now = "not there" if _waits(step) and not path.is_file() else f"in question: {str(error).splitlines()[0]}"
-        return Item(step.folder.shown(path), now, last_seconds(path))
+        return of_file(path, step.folder, now=now, seconds=last_seconds(path))
 
 
 def _waits(step: Step) -> bool:

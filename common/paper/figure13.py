@@ -13,7 +13,6 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from common.experiment import train_ddpm
-from common.experiment.experiment import Experiment
 from common.paper.bench import AS_PUBLISHED, Bench, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES, best, both
@@ -37,23 +36,31 @@ def patches() -> torch.Tensor:
     return torch.from_numpy(np.concatenate(found).copy())
 
 
-def stand_in(experiment: Experiment) -> Experiment:
-    """Behind a diffusion model of photographs; it is trained if need be."""
-    own = train_ddpm.job(experiment, experiment.folder.ddpm.with_name("photographs.pt"))
+def is_stood_in_for(bench: Bench) -> bool:
+    """Whether the diffusion model of other data is a small one that is trained here."""
+    return bench.other is None and bench.name not in (*PAPER_DATASETS, *FULL_RESOLUTION)
+
+
+def diffusion(bench: Bench) -> list[Job]:
+    """The stand-in, of photographs."""
+    if not is_stood_in_for(bench):
+        return []
+    own = train_ddpm.job(bench.experiment, bench.experiment.folder.ddpm.with_name("photographs.pt"))
     of_patches = own.made_from.model_copy(update={"dataset": "photographs", "partition": "patches"})
-    train_ddpm.make(experiment, Job(own.path, of_patches), patches())
-    return replace(experiment, diffusion=own.path)
+    return [Job(own.path, of_patches)]
 
 
 def behind_other(bench: Bench) -> Bench:
     if bench.other is not None:
         return Bench(replace(bench.experiment, diffusion=bench.other))
-    if bench.name in (*PAPER_DATASETS, *FULL_RESOLUTION):
+    if not is_stood_in_for(bench):
         raise UserError(
             f"figures 8 and 13 of {bench.name} need a diffusion model of other data: --other-diffusion PATH, such as "
             "that of ImageNet, 256x256_diffusion_uncond.pt (docs/evaluation.md, another diffusion model)"
         )
-    return Bench(stand_in(bench.experiment))
+    (job,) = diffusion(bench)
+    train_ddpm.make(bench.experiment, job, patches())
+    return Bench(replace(bench.experiment, diffusion=job.path))
 
 
 class Falls(NamedTuple):
@@ -96,4 +103,4 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
-ITEM = Item("Figure 13: a diffusion model of other data", DEFENSES, make)
+ITEM = Item("Figure 13: a diffusion model of other data", DEFENSES, make, diffusion=diffusion)

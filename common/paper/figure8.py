@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 from common.paper.bench import Bench
-from common.paper.figure13 import FULL_RESOLUTION, HEADER, behind_other, falls_behind, notes
+from common.paper.figure13 import FULL_RESOLUTION, HEADER, behind_other, diffusion, falls_behind, notes
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES
 from common.reports.paper import Paper
@@ -39,4 +39,4 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
-ITEM = Item("Figure 8: larger pictures behind a diffusion model of other data", DEFENSES, make)
+ITEM = Item("Figure 8: larger pictures behind a diffusion model of other data", DEFENSES, make, diffusion=diffusion)

@@ -9,6 +9,7 @@ from common.experiment.experiment import Experiment
 from common.paper.bench import Bench
 from common.reports.paper import Paper
 from common.runtime.subject import Subject
+from common.training.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,11 @@ class Item:
     defenses:  the classifiers that it needs
     make:      from a bench of each dataset, and the paper's numbers
     others:    classifiers that are trained in another way, with the experiment that trains each, in order
+    diffusion: the diffusion models that it trains for itself
     """
 
     title: str
     defenses: Sequence[str]
     make: Callable[[Sequence[Bench], Paper], Made]
     others: Callable[[Experiment], Sequence[tuple[Experiment, Subject]]] = lambda experiment: ()
+    diffusion: Callable[[Bench], Sequence[Job]] = lambda bench: ()

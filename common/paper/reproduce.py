@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.defenses import DEFENSES
+from common.experiment import plan as plans
 from common.experiment import train_all, train_defense
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item as Planned
@@ -57,22 +58,21 @@ def plan(request: Request) -> list[Planned]:
         page = request.place(name).page
         shown = str(page.relative_to(REPOSITORY)) if page.is_relative_to(REPOSITORY) else str(page)
         pages.append(Planned(shown, "there, written anew" if page.is_file() else "not there"))
-    others = [
-        item for name in request.items for bench in _benches(request) for item in _planned(name, bench.experiment)
-    ]
-    return [*train_all.plan(request.steps, request.options), *others, *pages]
+    others = [item for name in request.items for bench in _benches(request) for item in _planned(name, bench)]
+    return [*train_all.plan(request.steps, request.options), *dict.fromkeys(others), *pages]
 
 
-def _planned(name: str, experiment: Experiment) -> list[Planned]:
-    """The classifiers that an item trains in another way."""
-    found = []
-    for own, subject in ITEMS[name].others(experiment):
+def _planned(name: str, bench: Bench) -> list[Planned]:
+    """The classifiers that an item trains in another way, and its diffusion models."""
+    item, folder, found = ITEMS[name], bench.experiment.folder, []
+    for own, subject in item.others(bench.experiment):
         try:
             found += train_defense.plan(own, subject, published=False)
         except UserError:  # of a partition, or an undefended classifier, that an earlier step makes
-            path = own.folder.classifier(subject)
-            found.append(Planned(own.folder.shown(path), "there" if path.is_file() else "not there"))
-    return found
+            path = folder.classifier(subject)
+            found.append(plans.of_file(path, folder, now="there" if path.is_file() else "not there"))
+    jobs = item.diffusion(bench) if folder.partition.is_file() else ()
+    return found + [plans.of_job(job, folder) for job in jobs]
 
 
 def estimate(request: Request) -> str | None:

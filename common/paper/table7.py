@@ -4,22 +4,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from common.experiment import train_ddpm
+from common.experiment.experiment import Experiment
 from common.paper.bench import AS_PUBLISHED, Bench, Judged, mean
 from common.paper.interface import Item, Made, Table
 from common.reports.paper import Paper
 from common.runtime.subject import Subject
+from common.training.jobs import Job
 
 DEFENSES = ("undefended", "advreg", "dpsgd", "selena", "relaxloss", "hamp")
 ON_BOTH = {"ddpm": {"training.trained_on": "both"}}
 
 
+def on_both(bench: Bench) -> Experiment:
+    """As its diffusion model is trained on members and reference images."""
+    return replace(bench.experiment, overrides={**bench.experiment.overrides, **ON_BOTH})
+
+
+def diffusion(bench: Bench) -> list[Job]:
+    return [train_ddpm.job(on_both(bench), bench.experiment.folder.ddpm.with_name("both.pt"))]
+
+
 def stronger(bench: Bench) -> Bench:
     """The same behind a diffusion model that is trained on members and reference images; it is made if need be."""
-    own = bench.experiment
-    path = own.folder.ddpm.with_name("both.pt")
-    more = replace(own, overrides={**own.overrides, **ON_BOTH})
-    train_ddpm.make(more, train_ddpm.job(more, path))
-    return Bench(replace(own, diffusion=path))
+    (job,) = diffusion(bench)
+    train_ddpm.make(on_both(bench), job)
+    return Bench(replace(bench.experiment, diffusion=job.path))
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
@@ -66,4 +75,4 @@ def _arrow(values: Sequence[float]) -> str:
     return " -> ".join(f"{value:.1f}" for value in values)
 
 
-ITEM = Item("Table VII: a stronger diffusion model, and averaged answers", DEFENSES, make)
+ITEM = Item("Table VII: a stronger diffusion model, and averaged answers", DEFENSES, make, diffusion=diffusion)

@@ -17,13 +17,13 @@ from common.runtime.errors import PeerStopped, Stopped, UserError
 from tests import miniature
 
 
-def outcome(error, capsys, *options):
+def outcome(error, capsys, *options, goes_on=True):
     """Exit status, and what is printed, of a command that ends in an error."""
 
     def fail():
         raise error
 
-    status = run(flags.parser("some.py", ""), list(options), lambda _: Work(do=fail))
+    status = run(flags.parser("some.py", ""), list(options), lambda _: Work(do=fail, goes_on=goes_on))
     return status, capsys.readouterr().err
 
 
@@ -76,6 +76,7 @@ def test_an_interruption_is_one_line(capsys):
     status, said = outcome(KeyboardInterrupt(), capsys)
     assert status == failures.INTERRUPTED == 130
     assert said == "interrupted: the same command goes on where this one stopped\n"
+    assert outcome(KeyboardInterrupt(), capsys, goes_on=False) == (status, "interrupted\n")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
@@ -95,7 +96,7 @@ with failures.nothing_begun():
     os.kill(os.getpid(), signal.SIGINT)
 """
     done = subprocess.run([sys.executable, "-c", source], cwd=miniature.REPOSITORY, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (130, f"{failures.INTERRUPTION}\n")
+    assert (done.returncode, done.stderr) == (130, f"{failures.GOES_ON}\n")
 
 
 LOST = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:12345")

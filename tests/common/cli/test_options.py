@@ -81,7 +81,7 @@ def test_a_dry_run_of_everything_works_from_nothing(tmp_path):
         "svhn/final-all-models/resnet/undefended.pth.tar",
         "svhn/final-all-models/resnet/memguard.pth.tar",
     ]
-    assert {line.partition(" ")[2].strip() for line in done.stdout.splitlines()[2:-1]} == {"not there  -"}
+    assert {line.partition(" ")[2].strip() for line in done.stdout.splitlines()[2:-1]} == {"not there  -     -"}
     assert files_below(root) == before
 
 

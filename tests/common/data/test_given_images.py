@@ -42,6 +42,13 @@ def test_sizes_that_differ_are_refused_or_brought_to_one(tmp_path):
     assert [each.images.shape[1:] for each in given_images.read(one, other, size=4)] == [(3, 4, 4)] * 2
 
 
+def test_arrays_of_another_size_are_refused_without_the_advice_to_resize_them(tmp_path):
+    for name, side in (("x.npz", 4), ("y.npz", 5)):
+        np.savez(tmp_path / name, images=np.zeros((5, side, 4), dtype=np.uint8), labels=[4, 0, 1, 2, 3])
+    with pytest.raises(UserError, match=r"images of 4x4 and .* of 5x4: arrays are not resized"):
+        given_images.read(tmp_path / "x.npz", tmp_path / "y.npz")
+
+
 def test_arrays_keep_their_labels(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (5, 6, 4, 3), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", images=images, labels=[4, 0, 1, 2, 3])

@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.data.config import DatasetConfig
 from common.diffence.measures import DiffenceConfig
@@ -52,10 +53,24 @@ def test_a_folder_says_what_its_pictures_are(root, birds):
     assert settings(root, "birds", "ddpm", DDPMConfig).unet.ch == 128
 
 
+def test_one_picture_in_colour_or_of_another_size_is_seen_among_any_number(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(new_dataset, "NORMALISED_BY", 3)
+    grey = tmp_path / "grey"
+    for label in "ab":
+        (grey / label).mkdir(parents=True)
+        for number in range(20):
+            Image.new("L", (9, 9), number).save(grey / label / f"{number:02}.png")
+    found = made(root, name="greys", images=grey)
+    assert (found.channels, found.image_size) == (1, 9)
+    Image.new("RGB", (9, 7)).save(grey / "b" / "19.png")
+    found = made(root, name="mixed", images=grey)
+    assert (found.channels, found.image_size) == (3, new_dataset.USUAL)
+
+
 def test_small_pictures_have_the_settings_of_digits_and_large_ones_smaller_batches(root, birds):
     assert made(root, name="birds", images=birds, size=8, channels=1).spec.channels == 1
     assert settings(root, "birds", "ddpm", DDPMConfig).unet.ch == 16
-    made(root, name="herons", images=birds, size=(120, 100))
+    made(root, name="herons", images=birds, size=64)
     assert settings(root, "herons", "ddpm", DDPMConfig).training.batch_size == 32
     assert settings(root, "herons", "diffence", DiffenceConfig).group_size == 10
 
