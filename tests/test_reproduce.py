@@ -70,11 +70,21 @@ def test_scenarios_are_those_of_an_evaluation(root: Path) -> None:
 def test_a_plan_lists_what_items_train_for_themselves(root: Path) -> None:
     models = root / "digits" / "diff_defense" / "diff_models"
     shutil.copy(models / "half.pt", models / "both.pt")  # of other settings
-    said = reproduce(root, "table7", "figure8", "figure13", "figure12", "--dry-run").splitlines()
-    rows = {name: [line for line in said if name in line] for name in ("both.pt", "photographs.pt", "vit/selena")}
+    said = reproduce(root, "table7", "figure7", "figure8", "figure13", "figure12", "--dry-run").splitlines()
+    names = ("both.pt", "photographs.pt", "vit/selena", "resnet/selena.shadows-32-canaries/")
+    rows = {name: [line for line in said if name in line] for name in names}
     assert all(len(found) == 1 for found in rows.values()), rows
     assert "trained anew: ddpm.training.trained_on" in rows["both.pt"][0] and " MB " in rows["both.pt"][0]
     assert "not there" in rows["photographs.pt"][0] and "not there" in rows["vit/selena"][0]
+
+
+def test_two_processes_share_the_training_and_make_the_same_page(root: Path, tmp_path: Path) -> None:
+    two = Path(shutil.copytree(root, tmp_path / "two"))
+    reproduce(root, "table4")
+    reproduce(two, "table4", "--nproc", "2")
+    assert files_below(two / "docs") == files_below(root / "docs")
+    left = [line for line in reproduce(two, "table4", "--dry-run").splitlines() if "original_" in line]
+    assert len(left) == 6 and all("up to date" in line for line in left)
 
 
 def test_an_unknown_item_is_refused(root: Path) -> None:

@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
         "write docs/paper/ITEM.md with pictures and LaTeX; goes on if interrupted.",
     )
     flags.add_machine(parser)
+    flags.add_processes(parser)
     parser.add_argument("items", nargs="+", choices=(*ITEMS, "all"), metavar="ITEM", help=f"{', '.join(ITEMS)}, all")
     parser.add_argument(
         "--dataset", action="append", choices=dataset_names(), help="may be repeated, for averages; default: digits"

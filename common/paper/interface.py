@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure
 
 from common.experiment.experiment import Experiment
+from common.experiment.shadow_store import Store
 from common.paper.bench import Bench
 from common.reports.paper import Paper
 from common.runtime.subject import Subject
@@ -48,6 +49,7 @@ class Item:
     make:      from a bench of each dataset, and the paper's numbers
     others:    classifiers that are trained in another way, with the experiment that trains each, in order
     diffusion: the diffusion models that it trains for itself
+    shadows:   stores of shadow models, with how many each has
     """
 
     title: str
@@ -55,3 +57,4 @@ class Item:
     make: Callable[[Sequence[Bench], Paper], Made]
     others: Callable[[Experiment], Sequence[tuple[Experiment, Subject]]] = lambda experiment: ()
     diffusion: Callable[[Bench], Sequence[Job]] = lambda bench: ()
+    shadows: Callable[[Bench], Sequence[tuple[Store, int]]] = lambda bench: ()

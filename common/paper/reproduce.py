@@ -6,18 +6,20 @@ from pathlib import Path
 
 from common.defenses import DEFENSES
 from common.experiment import plan as plans
-from common.experiment import train_all, train_defense
+from common.experiment import train_all, train_defense, train_shadows
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item as Planned
 from common.experiment.train_all import Options, Step
 from common.paper import ITEMS, write
 from common.paper.bench import Bench
+from common.paper.interface import Item
 from common.paper.write import Place
 from common.reports import paper as papers
 from common.reports.paper import Paper
 from common.runtime import distributed, progress
 from common.runtime.errors import UserError
 from common.runtime.paths import PAPER_RESULTS, REPOSITORY, DatasetFolder
+from common.runtime.sharing import share_out
 
 DIFFUSION_HOURS = 16  # the published recipe, see docs/performance.md
 
@@ -72,7 +74,13 @@ def _planned(name: str, bench: Bench) -> list[Planned]:
             path = folder.classifier(subject)
             found.append(plans.of_file(path, folder, now="there" if path.is_file() else "not there"))
     jobs = item.diffusion(bench) if folder.partition.is_file() else ()
-    return found + [plans.of_job(job, folder) for job in jobs]
+    found += [plans.of_job(job, folder) for job in jobs]
+    for store, count in item.shadows(bench):
+        try:
+            found += train_shadows.plan(store, count)
+        except UserError:
+            found.append(Planned(f"{folder.shown(store.folder)}/", "not there"))
+    return found
 
 
 def estimate(request: Request) -> str | None:
@@ -120,23 +128,32 @@ def reproduce(request: Request) -> None:
     failed = [f"{name}: {step}" for name, step, outcome, _ in rows if outcome != "ok"]
     if failed:
         raise UserError(f"{failed[0]} failed, as its output above says: start the same command again when it is mended")
-    if not distributed.is_first():
-        return
-    with distributed.by_itself():
-        _make(request)
-
-
-def _make(request: Request) -> None:
-    paper, benches = _paper(), _benches(request)
-    request.out.mkdir(parents=True, exist_ok=True)
-    with progress.outer(total=len(request.items), unit="item", desc="the paper") as bar:
+    benches, first = _benches(request), distributed.is_first()
+    with progress.outer(total=len(request.items), unit="item", desc="the paper", shown=first) as bar:
         for name in request.items:
-            item, place = ITEMS[name], request.place(name)
-            for bench in benches:
-                for experiment, subject in item.others(bench.experiment):
-                    train_defense.train(experiment, subject, published=False)
-            made = item.make(benches, paper)
-            datasets = "".join(f" --dataset {each}" for each in request.datasets)
-            write.write(place, item, made, command=f"bash reproduce.sh {name}{datasets}")
-            print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")
+            _train(ITEMS[name], benches)
+            if first:  # the others go on to what the next item trains
+                with distributed.by_itself():
+                    _make(name, request, benches)
             bar.update()
+
+
+def _train(item: Item, benches: Sequence[Bench]) -> None:
+    """What an item needs beside what all have; the processes share it out, and every process must come here."""
+    others = [other for bench in benches for other in item.others(bench.experiment)]
+    for protecting in (False, True):  # an undefended classifier, which these wait for
+        left = [other for other in others if DEFENSES[other[1].defense].needs_undefended == protecting]
+        if left:
+            share_out(left, lambda other: train_defense.train(*other, published=False), unit="model", desc=item.title)
+    for bench in benches:
+        for store, count in item.shadows(bench):
+            train_shadows.train(store, count=count, keep_models=False)
+
+
+def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:
+    item, place = ITEMS[name], request.place(name)
+    made = item.make(benches, _paper())
+    datasets = "".join(f" --dataset {each}" for each in request.datasets)
+    request.out.mkdir(parents=True, exist_ok=True)
+    write.write(place, item, made, command=f"bash reproduce.sh {name}{datasets}")
+    print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")
