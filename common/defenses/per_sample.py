@@ -1,6 +1,7 @@
 """Networks under Opacus, which takes the gradient of each sample from hooks of the layers."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from common.runtime import rng
 from common.runtime.errors import UserError
+
+# images need no gradients, so torch hands Opacus' hooks those of the answers, which are all that they look at
+warnings.filterwarnings("ignore", message="Full backward hook is firing when gradients are computed")
 
 
 class OutOfPlace(TorchFunctionMode):
