@@ -34,7 +34,7 @@ def trained(experiment: Experiment) -> list[tuple[Experiment, Subject]]:
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
-    rows, falls, figures = [], {}, {}
+    rows, notes, falls, figures = [], [], {}, {}
     for model in MODELS:
         alone, fenced = [], []
         for name in defenses(model):
@@ -43,6 +43,9 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
             alone.append(best([each.without for each in found]))
             fenced.append(best([each.fenced for each in found]))
             rows.append([f"{name} ({model})", both(alone[-1]), both(fenced[-1])])
+        of = dict(zip(defenses(model), zip(alone, fenced, strict=True), strict=True))
+        if of["relaxloss"] == of["undefended"]:
+            notes.append(f"{model}: RelaxLoss is trained as undefended is, since the loss never fell below its alpha.")
         falls[model] = [_fall(alone, fenced, place) for place in (0, 1)]
         bars = {"alone": [auc for auc, _ in alone], "with Diffence": [auc for auc, _ in fenced]}
         label = f"{model}: AUC of the best attack, %"
@@ -63,6 +66,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
             Table("AUC / accuracy of the best attack, per cent.", ["classifier", "alone", "with Diffence"], rows),
         ],
         figures=figures,
+        notes=notes,
     )
 
 
