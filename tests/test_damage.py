@@ -20,7 +20,7 @@ from common.runtime.subject import Subject
 from tests import miniature, served
 from tests.miniature import files_below
 
-EVALUATE = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended")
+EVALUATE = ("digits/evaluate_MIAs", "evaluate.py", "--defense", "undefended", *miniature.FEW)
 UNDEFENDED = ("digits", "train_defense.py", "--defense", "undefended")
 CLASSIFIER = "final-all-models/resnet/undefended.pth.tar"
 DDPM = "diff_defense/diff_models/half.pt"

@@ -19,7 +19,7 @@ def root(trained, tmp_path):
 
 
 def test_a_command_says_first_what_it_works_with_and_what_it_makes(root):
-    done = served.run(root, *EVALUATE, "--seed", "3", "-T", "40", "--device", "cpu")
+    done = served.run(root, *EVALUATE, "--seed", "3", "-T", "40", "--device", "cpu", *miniature.FEW)
     assert done.returncode == 0, done.stderr
     first, second, _, *made = done.stdout.splitlines()
     assert first == (
@@ -37,7 +37,7 @@ def test_the_version_is_that_of_the_package(trained, command):
 
 
 def test_the_version_is_written_to_reports(root):
-    assert served.run(root, *EVALUATE).returncode == 0
+    assert served.run(root, *EVALUATE, *miniature.FEW).returncode == 0
     report = root / "digits" / "evaluate_MIAs" / "results" / "undefended" / "report.json"
     assert json.loads(report.read_text())["versions"]["diffence"] == __version__
 
@@ -122,7 +122,8 @@ def test_a_setting_is_used_and_recorded_as_if_the_yaml_had_it(root):
     miniature.shrink(root / "digits" / "configs" / "hamp.yaml", {"epochs": 2})
     again = served.run(root, "digits", "train_defense.py", "--defense", "hamp")
     assert "up to date" in again.stdout and "settings that differ" not in again.stdout
-    done = served.run(root, *EVALUATE, "--set", "diffence.num_candidates=2", "--set", "evaluation.bootstrap=120")
+    settings = ("--set", "diffence.num_candidates=2", "--set", "evaluation.bootstrap=120")
+    done = served.run(root, *EVALUATE, *settings, *miniature.FEW)
     assert done.returncode == 0, done.stderr
     report = root / "digits" / "evaluate_MIAs" / "results" / "undefended_w_diffence" / "report.json"
     config = json.loads(report.read_text())["config"]
