@@ -44,12 +44,12 @@ class Made:
 class Item:
     """A table or figure of the paper.
 
-    title:     as the paper numbers it, and what it shows
-    defenses:  the classifiers that it needs
-    make:      from a bench of each dataset, and the paper's numbers
-    others:    classifiers that are trained in another way, with the experiment that trains each, in order
-    diffusion: the diffusion models that it trains for itself
-    shadows:   stores of shadow models, with how many each has
+    title:      as the paper numbers it, and what it shows
+    defenses:   the classifiers that it needs
+    make:       from a bench of each dataset, and the paper's numbers
+    others:     classifiers that are trained in another way, with the experiment that trains each, in order
+    diffusion:  the diffusion models that it trains for itself
+    shadows:    stores of shadow models, with how many each has
     """
 
     title: str

@@ -65,7 +65,7 @@ def plan(request: Request) -> list[Planned]:
 
 
 def _planned(name: str, bench: Bench) -> list[Planned]:
-    """The classifiers that an item trains in another way, and its diffusion models."""
+    """The classifiers that an item trains in another way, its diffusion models and its shadow models."""
     item, folder, found = ITEMS[name], bench.experiment.folder, []
     for own, subject in item.others(bench.experiment):
         try:
