@@ -54,7 +54,8 @@ def test_scenarios_are_those_of_an_evaluation(root: Path) -> None:
         done = miniature.run(root, ".", "python", "-c", script)
         assert done.returncode == 0, done.stderr
         found.append(json.loads(done.stdout.split("FOUND")[1]))
-    assert found[0] == found[1] and len(files_below(root / "digits" / "evaluate_MIAs" / "paper")) == 3
+    kept = files_below(root / "digits" / "evaluate_MIAs" / "paper")
+    assert found[0] == found[1] and len(kept) == 1 + 3  # without a fence, and in each scenario
     for number, (alone, auc, accuracy) in enumerate(found[0], start=1):
         options = ("--defense", "undefended", "--protocol", "published", "--scenario", str(number))
         done = served.run(root, "digits/evaluate_MIAs", "evaluate.py", *options)
@@ -85,6 +86,27 @@ def test_two_processes_share_the_training_and_make_the_same_page(root: Path, tmp
     assert files_below(two / "docs") == files_below(root / "docs")
     left = [line for line in reproduce(two, "table4", "--dry-run").splitlines() if "original_" in line]
     assert len(left) == 6 and all("up to date" in line for line in left)
+
+
+def test_another_diffusion_model_takes_the_verdict_without_a_fence_from_where_it_is_kept(root: Path) -> None:
+    script = (
+        "from dataclasses import replace\n"
+        "from pathlib import Path\n"
+        "from common.experiment.experiment import Experiment\n"
+        "from common.paper.bench import THRESHOLDS, Bench\n"
+        "from common.runtime.paths import DatasetFolder\n"
+        "from common.runtime.subject import Subject\n"
+        "folder = DatasetFolder(Path('digits').resolve())\n"
+        "own = Experiment.at(folder, device='cpu')\n"
+        "for experiment in (own, replace(own, diffusion=DatasetFolder(Path('svhn').resolve()).ddpm)):\n"
+        "    bench = Bench(experiment)\n"
+        "    (found,) = bench.judged(Subject(), THRESHOLDS, [bench.fence(scenario=1)])\n"
+        "    print('FOUND', found.without.best.auc, found.fenced.best.auc, len(list(folder.paper.iterdir())))\n"
+    )
+    done = miniature.run(root, ".", "python", "-c", script)
+    assert done.returncode == 0, done.stderr
+    (_, alone, fenced, kept), (_, again, behind_other, kept_then) = map(str.split, done.stdout.splitlines())
+    assert alone == again and fenced != behind_other and (int(kept), int(kept_then)) == (2, 3)
 
 
 def test_an_unknown_item_is_refused(root: Path) -> None:

@@ -164,18 +164,27 @@ def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int, without: Verdict
 
     without:  the verdict on the raw answers, where it is known
     """
+    resamples = resamples_of(drawn, config, seed=seed)
+    without = without or judge_side(drawn, None, resamples, config, seed=seed)
+    return Pair(drawn.protocol, without, judge_side(drawn, drawn.rule, resamples, config, seed=seed), resamples.test)
+
+
+def resamples_of(drawn: Drawn, config: EvaluationConfig, *, seed: int) -> Resamples:
+    protocol = drawn.protocol
+    fitting, test = (drawn.roles[role].member for role in (protocol.fitting, protocol.test))
+    return Resamples.draw(protocol, fitting=fitting, test=test, config=config, seed=seed)
+
+
+def judge_side(
+    drawn: Drawn, rule: Rule | None, resamples: Resamples, config: EvaluationConfig, *, seed: int
+) -> Verdict:
+    """Run the attacks against the answers of the fence with this rule, or against the raw ones where there is none."""
     protocol, roles = drawn.protocol, drawn.roles
-    fitting, test = (roles[role].member for role in (protocol.fitting, protocol.test))
-    resamples = Resamples.draw(protocol, fitting=fitting, test=test, config=config, seed=seed)
-
-    def against(rule: Rule | None) -> Verdict:
-        answered = {role: roles[role].answered(rule) for role in dict.fromkeys(_judged_roles(protocol))}
-        found = judge_answers(protocol, answered, resamples, config, seed=seed)
-        if rule is None:
-            return found
-        return replace(found, rule=rule, reconstructions_per_query=roles[protocol.test].reconstructions_per_query(rule))
-
-    return Pair(protocol, without or against(None), against(drawn.rule), resamples.test)
+    answered = {role: roles[role].answered(rule) for role in dict.fromkeys(_judged_roles(protocol))}
+    found = judge_answers(protocol, answered, resamples, config, seed=seed)
+    if rule is None:
+        return found
+    return replace(found, rule=rule, reconstructions_per_query=roles[protocol.test].reconstructions_per_query(rule))
 
 
 def _judged_roles(protocol: Protocol) -> tuple[str, ...]:

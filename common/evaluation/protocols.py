@@ -181,7 +181,7 @@ def draw(
         drawn[role] = fenced.draw(roles[role], until=rule, desc=f"{desc}, {role}")
         tick(len(roles[role]))
     if not protocol.needs.only_images:
-        for role in (protocol.fitting, protocol.test):
+        for role in dict.fromkeys((protocol.fitting, protocol.test)):
             alike = [each for each in before if protocol.sees_as(each.protocol)]
             keep = [each.roles[role].further for each in alike if each.rule.keeps_labels and rule.keeps_labels]
             known = keep[0] if keep else None
@@ -195,7 +195,8 @@ def draw(
 def queries(fenced: FencedPopulation, protocol: Protocol, config: EvaluationConfig) -> int:
     """How many ``draw`` asks: images, and what is asked beside them. What depends on labels alone counts alike."""
     roles = _samples(fenced, config)
-    beside = sum(len(roles[role]) for role in (protocol.fitting, protocol.test)) * protocol.needs.beside_images
+    asked = dict.fromkeys((protocol.fitting, protocol.test))
+    beside = sum(len(roles[role]) for role in asked) * protocol.needs.beside_images
     return sum(len(roles[role]) for role in protocol.roles) + beside
 
 

@@ -1,4 +1,4 @@
-"""One dataset's classifiers, judged behind any number of fences; each verdict is made once and kept.
+"""One dataset's classifiers, judged alone and behind any number of fences; each verdict is made once and kept.
 
 Fences that differ in what they accept share one bank, so all scenarios cost what one costs.
 """
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from common import __version__
+from common.diffence import Rule
 from common.diffence.measures import Fence
 from common.evaluation.answers import FencedPopulation
-from common.evaluation.judge import Verdict, judge
+from common.evaluation.judge import judge_side, resamples_of
 from common.evaluation.protocols import HELD_OUT, PUBLISHED, Drawn, Protocol, draw
 from common.evaluation.record import UnderProtocol
-from common.evaluation.run import Settings, under_protocol
+from common.evaluation.run import Settings, alone
 from common.experiment import evaluate
 from common.experiment.evaluate import Models
 from common.experiment.experiment import Experiment
-from common.runtime import config, progress, storage
-from common.runtime.config import Record
+from common.runtime import config, storage
 from common.runtime.errors import UserError
 from common.runtime.modes import SCENARIOS
 from common.runtime.subject import Subject
@@ -35,7 +35,7 @@ THRESHOLDS = replace(HELD_OUT, chosen=("confidence", "loss", "entropy", "modifie
 """Those that need no training, for sweeps over many fences."""
 
 
-class Judged(Record):
+class Judged(NamedTuple):
     """Verdicts on one classifier, alone and behind a fence."""
 
     without: UnderProtocol
@@ -74,19 +74,18 @@ class Bench:
         return evaluate.load_models(self.experiment, self._settings(subject, 1))
 
     def judged(self, subject: Subject, protocol: Protocol, fences: Sequence[Fence]) -> list[Judged]:
-        """A verdict behind each fence; read where it is kept, and made and kept where it is not."""
-        models, found, without = self.models(subject), [], None
+        """Verdicts alone and behind each fence; read where they are kept, and made and kept where they are not."""
+        models, found = self.models(subject), []
         most = max(fence.measures.num_candidates for fence in fences)
-        with progress.outer(total=len(fences), unit="fence", desc=f"{self.name}, {subject}, {protocol.name}") as bar:
-            for fence in fences:
-                path = self.experiment.folder.paper / f"{self._digest(subject, models, protocol, fence)}.json"
-                kept = _kept(path)
-                if kept is None:
-                    drawn = self.drawn(subject, protocol, fence, models=models, most=most)
-                    kept, without = self._judge(drawn, without)
-                    storage.write_json(path, kept.model_dump(mode="json"))
-                found.append(kept)
-                bar.update()
+        of_raw = self._path(subject, models, protocol, None)
+        for fence in fences:
+            of_fence = self._path(subject, models, protocol, fence)
+            without, fenced = _kept(of_raw), _kept(of_fence)
+            if without is None or fenced is None:
+                drawn = self.drawn(subject, protocol, fence, models=models, most=most)
+                without = without or self._made(of_raw, drawn, None)
+                fenced = fenced or self._made(of_fence, drawn, drawn.rule)
+            found.append(Judged(without, fenced))
         return found
 
     def drawn(
@@ -109,23 +108,26 @@ class Bench:
         fence = own.model_copy(update={"num_candidates": max(most, own.num_candidates)})
         return Settings(subject, fence, self.experiment.evaluation_config)
 
-    def _judge(self, drawn: Drawn, without: Verdict | None) -> tuple[Judged, Verdict]:
-        pair = judge(drawn, self.experiment.evaluation_config, seed=self.experiment.seed, without=without)
-        parts = (under_protocol(pair, fenced=fenced) for fenced in (False, True))
-        return Judged(**dict(zip(("without", "fenced"), parts, strict=True))), pair.without
+    def _made(self, path: Path, drawn: Drawn, rule: Rule | None) -> UnderProtocol:
+        """The verdict on one side, which is kept."""
+        config, seed = self.experiment.evaluation_config, self.experiment.seed
+        resamples = resamples_of(drawn, config, seed=seed)
+        found = alone(judge_side(drawn, rule, resamples, config, seed=seed), resamples.test)
+        storage.write_json(path, found.model_dump(mode="json"))
+        return found
 
-    def _digest(self, subject: Subject, models: Models, protocol: Protocol, fence: Fence) -> str:
-        """Names everything that a verdict depends on."""
-        return storage.digest(
-            {
-                **self._computed,
-                "subject": str(subject),
-                "files": [file.sha256 for file in models.read],
-                "defense": models.defended.settings,
-                "fence": fence.model_dump(),
-                "protocol": asdict(protocol),
-            }
-        )
+    def _path(self, subject: Subject, models: Models, protocol: Protocol, fence: Fence | None) -> Path:
+        """Of a verdict, named by everything that it depends on: without a fence that is no diffusion model."""
+        read = [models.defended.file, models.partition] if fence is None else models.read
+        of = {
+            **self._computed,
+            "subject": str(subject),
+            "files": [file.sha256 for file in read],
+            "defense": models.defended.settings,
+            "fence": fence and fence.model_dump(),
+            "protocol": asdict(protocol),
+        }
+        return self.experiment.folder.paper / f"{storage.digest(of)}.json"
 
     @cached_property
     def _computed(self) -> dict[str, Any]:
@@ -142,9 +144,22 @@ class Bench:
         }
 
 
-def _kept(path: Path) -> Judged | None:
+class Case(NamedTuple):
+    """A classifier that an item asks verdicts on, behind fences that draw from one bank."""
+
+    bench: Bench
+    subject: Subject
+    protocols: Sequence[Protocol]
+    fences: Sequence[Fence]
+
+    def judged(self) -> list[list[Judged]]:
+        """By protocol and fence."""
+        return [self.bench.judged(self.subject, protocol, self.fences) for protocol in self.protocols]
+
+
+def _kept(path: Path) -> UnderProtocol | None:
     try:
-        return config.parse(storage.read_json(path), Judged, source=str(path))
+        return config.parse(storage.read_json(path), UnderProtocol, source=str(path))
     except (OSError, ValueError, UserError):  # not there, or damaged: made anew
         return None
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.paper.bench import THRESHOLDS, Bench
+from common.paper.bench import THRESHOLDS, Bench, Case
 from common.paper.interface import Item, Made, Table
 from common.reports import charts
 from common.reports.paper import Paper
@@ -14,12 +14,24 @@ COUNTS = (2, 5, 10, 20, 30, 50)
 STEPS = (40, 80, 120, 160, 200, 260)
 
 
+def cases(bench: Bench) -> list[Case]:
+    """Every N of a step draws from one bank."""
+    return [
+        Case(
+            bench,
+            Subject(),
+            [THRESHOLDS],
+            [bench.fence(scenario=1, step=step, num_candidates=count) for count in COUNTS],
+        )
+        for step in STEPS
+    ]
+
+
 def measured(bench: Bench) -> np.ndarray:
     """AUC and accuracy of the best attack, by N and T: float64 [len(COUNTS), len(STEPS), 2]."""
     found = np.empty((len(COUNTS), len(STEPS), 2))
-    for column, step in enumerate(STEPS):
-        fences = [bench.fence(scenario=1, step=step, num_candidates=count) for count in COUNTS]
-        for row, judged in enumerate(bench.judged(Subject(), THRESHOLDS, fences)):
+    for column, case in enumerate(cases(bench)):
+        for row, judged in enumerate(case.judged()[0]):
             best = judged.fenced.best
             found[row, column] = best.auc, best.balanced_accuracy
     return found
@@ -59,4 +71,4 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
-ITEM = Item("Figure 11: the number of reconstructions and the step", ("undefended",), make)
+ITEM = Item("Figure 11: the number of reconstructions and the step", ("undefended",), make, cases=cases)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from common.experiment.experiment import Experiment
-from common.paper.bench import AS_PUBLISHED, Bench, mean
+from common.paper.bench import AS_PUBLISHED, Bench, Case, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES, best, both
 from common.reports import charts
@@ -33,13 +33,20 @@ def trained(experiment: Experiment) -> list[tuple[Experiment, Subject]]:
     return found
 
 
+def cases(bench: Bench) -> list[Case]:
+    fences = [bench.fence(scenario=1)]
+    return [Case(bench, subject, [AS_PUBLISHED], fences) for _, subject in trained(bench.experiment)]
+
+
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     rows, notes, falls, figures = [], [], {}, {}
+    by_subject = [
+        {(case.subject.model, case.subject.defense): case.judged()[0][0] for case in cases(bench)} for bench in benches
+    ]
     for model in MODELS:
         alone, fenced = [], []
         for name in defenses(model):
-            subject = Subject(model, name)
-            found = [bench.judged(subject, AS_PUBLISHED, [bench.fence(scenario=1)])[0] for bench in benches]
+            found = [judged[model, name] for judged in by_subject]
             alone.append(best([each.without for each in found]))
             fenced.append(best([each.fenced for each in found]))
             rows.append([f"{name} ({model})", both(alone[-1]), both(fenced[-1])])
@@ -74,4 +81,4 @@ def _fall(alone: Sequence[Sequence[float]], fenced: Sequence[Sequence[float]], p
     return mean([100 * (1 - after[place] / before[place]) for before, after in zip(alone, fenced, strict=True)])
 
 
-ITEM = Item("Figure 12: other classifiers", ("undefended",), make, trained)
+ITEM = Item("Figure 12: other classifiers", ("undefended",), make, others=trained, cases=cases)

@@ -13,8 +13,8 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from common.experiment import train_ddpm
-from common.paper.bench import AS_PUBLISHED, Bench, mean
-from common.paper.interface import Item, Made, Table
+from common.paper.bench import AS_PUBLISHED, Bench, Case, mean
+from common.paper.interface import Item, Made, OwnDiffusion, Table
 from common.paper.table3 import DEFENSES, best, both
 from common.reports.paper import PAPER_DATASETS, Paper
 from common.runtime.errors import UserError
@@ -36,31 +36,30 @@ def patches() -> torch.Tensor:
     return torch.from_numpy(np.concatenate(found).copy())
 
 
-def is_stood_in_for(bench: Bench) -> bool:
-    """Whether the diffusion model of other data is a small one that is trained here."""
-    return bench.other is None and bench.name not in (*PAPER_DATASETS, *FULL_RESOLUTION)
-
-
-def diffusion(bench: Bench) -> list[Job]:
-    """The stand-in, of photographs."""
-    if not is_stood_in_for(bench):
+def diffusion(bench: Bench) -> list[OwnDiffusion]:
+    """A small one of photographs, where none of other data is given and the dataset is not the paper's."""
+    if bench.other is not None or bench.name in (*PAPER_DATASETS, *FULL_RESOLUTION):
         return []
     own = train_ddpm.job(bench.experiment, bench.experiment.folder.ddpm.with_name("photographs.pt"))
     of_patches = own.made_from.model_copy(update={"dataset": "photographs", "partition": "patches"})
-    return [Job(own.path, of_patches)]
+    return [OwnDiffusion(bench.experiment, Job(own.path, of_patches), patches)]
 
 
 def behind_other(bench: Bench) -> Bench:
-    if bench.other is not None:
-        return Bench(replace(bench.experiment, diffusion=bench.other))
-    if not is_stood_in_for(bench):
+    stand_in = diffusion(bench)
+    if bench.other is None and not stand_in:
         raise UserError(
             f"figures 8 and 13 of {bench.name} need a diffusion model of other data: --other-diffusion PATH, such as "
             "that of ImageNet, 256x256_diffusion_uncond.pt (docs/evaluation.md, another diffusion model)"
         )
-    (job,) = diffusion(bench)
-    train_ddpm.make(bench.experiment, job, patches())
-    return Bench(replace(bench.experiment, diffusion=job.path))
+    path = bench.other or stand_in[0].job.path
+    return replace(bench, experiment=replace(bench.experiment, diffusion=path))
+
+
+def cases(bench: Bench) -> list[Case]:
+    other = behind_other(bench)
+    fence = other.fence(scenario=SCENARIO, num_candidates=CANDIDATES, step=STEP)
+    return [Case(other, Subject(defense=name), [AS_PUBLISHED], [fence]) for name in DEFENSES]
 
 
 class Falls(NamedTuple):
@@ -71,13 +70,10 @@ class Falls(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def falls_behind(others: Sequence[Bench]) -> Falls:
+def measured(benches: Sequence[Bench]) -> Falls:
     rows, falls = [], []
-    for defense in DEFENSES:
-        found = []
-        for bench in others:
-            fence = bench.fence(scenario=SCENARIO, num_candidates=CANDIDATES, step=STEP)
-            found.append(bench.judged(Subject(defense=defense), AS_PUBLISHED, [fence])[0])
+    for defense, *of in zip(DEFENSES, *map(cases, benches), strict=True):
+        found = [case.judged()[0][0] for case in of]
         alone, fenced = (best([getattr(each, side) for each in found]) for side in ("without", "fenced"))
         falls.append([100 * (1 - after / before) for before, after in zip(alone, fenced, strict=True)])
         rows.append([defense, both(alone), both(fenced)])
@@ -92,7 +88,7 @@ def notes(benches: Sequence[Bench]) -> list[str]:
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
-    auc, accuracy, rows = falls_behind([behind_other(bench) for bench in benches])
+    auc, accuracy, rows = measured(benches)
     return Made(
         paper=f"AUC falls by {paper.figure13.auc:.1f} %, accuracy by {paper.figure13.accuracy:.1f} %",
         ours=f"by {auc:.1f} % and {accuracy:.1f} %",
@@ -103,4 +99,4 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
-ITEM = Item("Figure 13: a diffusion model of other data", DEFENSES, make, diffusion=diffusion)
+ITEM = Item("Figure 13: a diffusion model of other data", DEFENSES, make, diffusion=diffusion, cases=cases)

@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 
 from common.evaluation.record import UnderProtocol
-from common.paper.bench import HELD, Bench, mean
+from common.paper.bench import HELD, Bench, Case, mean
 from common.paper.interface import Item, Made, Table
-from common.paper.table3 import SCENARIOS, scenarios
+from common.paper.table3 import SCENARIOS, case, scenarios
 from common.reports import charts
 from common.reports.paper import Paper
+
+DEFENSES = ("undefended", "hamp")
 
 
 def _error(parts: Sequence[UnderProtocol]) -> float:
     return mean([part.utility.calibration_error.value for part in parts if part.utility is not None])
+
+
+def cases(bench: Bench) -> list[Case]:
+    return [case(bench, name, HELD) for name in DEFENSES]
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
@@ -45,4 +51,4 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
-ITEM = Item("Figure 6: expected calibration error", ("undefended", "hamp"), make)
+ITEM = Item("Figure 6: expected calibration error", DEFENSES, make, cases=cases)

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from matplotlib.figure import Figure
 
 from common.experiment.experiment import Experiment
 from common.experiment.shadow_store import Store
-from common.paper.bench import Bench
+from common.paper.bench import Bench, Case
 from common.reports.paper import Paper
 from common.runtime.subject import Subject
 from common.training.jobs import Job
@@ -41,6 +42,19 @@ class Made:
 
 
 @dataclass(frozen=True)
+class OwnDiffusion:
+    """A diffusion model that an item trains for itself.
+
+    experiment:  that trains it
+    images:      gives what it learns from, uint8 [n, C, H, W]; None takes those that configs/ddpm.yaml says
+    """
+
+    experiment: Experiment
+    job: Job
+    images: Callable[[], torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class Item:
     """A table or figure of the paper.
 
@@ -50,11 +64,15 @@ class Item:
     others:     classifiers that are trained in another way, with the experiment that trains each, in order
     diffusion:  the diffusion models that it trains for itself
     shadows:    stores of shadow models, with how many each has
+    cases:      whose verdicts it asks for
+    timed:      it takes the time of what it does, so nothing else runs meanwhile
     """
 
     title: str
     defenses: Sequence[str]
     make: Callable[[Sequence[Bench], Paper], Made]
     others: Callable[[Experiment], Sequence[tuple[Experiment, Subject]]] = lambda experiment: ()
-    diffusion: Callable[[Bench], Sequence[Job]] = lambda bench: ()
+    diffusion: Callable[[Bench], Sequence[OwnDiffusion]] = lambda bench: ()
     shadows: Callable[[Bench], Sequence[tuple[Store, int]]] = lambda bench: ()
+    cases: Callable[[Bench], Sequence[Case]] = lambda bench: ()
+    timed: bool = False

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from common.defenses import DEFENSES
 from common.experiment import plan as plans
-from common.experiment import train_all, train_defense, train_shadows
+from common.experiment import train_all, train_ddpm, train_defense, train_shadows
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item as Planned
 from common.experiment.train_all import Options, Step
 from common.paper import ITEMS, write
-from common.paper.bench import Bench
-from common.paper.interface import Item
+from common.paper.bench import Bench, Case
+from common.paper.interface import Item, OwnDiffusion
 from common.paper.write import Place
 from common.reports import paper as papers
 from common.reports.paper import Paper
@@ -73,8 +73,8 @@ def _planned(name: str, bench: Bench) -> list[Planned]:
         except UserError:  # of a partition, or an undefended classifier, that an earlier step makes
             path = folder.classifier(subject)
             found.append(plans.of_file(path, folder, now="there" if path.is_file() else "not there"))
-    jobs = item.diffusion(bench) if folder.partition.is_file() else ()
-    found += [plans.of_job(job, folder) for job in jobs]
+    own_diffusion = item.diffusion(bench) if folder.partition.is_file() else ()
+    found += [plans.of_job(own.job, folder) for own in own_diffusion]
     for store, count in item.shadows(bench):
         try:
             found += train_shadows.plan(store, count)
@@ -123,7 +123,10 @@ def _paper() -> Paper:
 
 
 def reproduce(request: Request) -> None:
-    """Train, then make one item after the other; each is written when it is done, and verdicts are kept."""
+    """Train, then make one item after the other; each is written when it is done, and verdicts are kept.
+
+    Of several processes each trains and judges its share; the first writes pages, while the others go on.
+    """
     rows = train_all.run_all(request.steps, request.options, keep_going=False)
     failed = [f"{name}: {step}" for name, step, outcome, _ in rows if outcome != "ok"]
     if failed:
@@ -131,10 +134,16 @@ def reproduce(request: Request) -> None:
     benches, first = _benches(request), distributed.is_first()
     with progress.outer(total=len(request.items), unit="item", desc="the paper", shown=first) as bar:
         for name in request.items:
-            _train(ITEMS[name], benches)
-            if first:  # the others go on to what the next item trains
+            item = ITEMS[name]
+            _train(item, benches)
+            cases = [case for bench in benches for case in item.cases(bench)]
+            if cases:
+                share_out(cases, Case.judged, unit="classifier", desc=item.title)
+            if first:
                 with distributed.by_itself():
                     _make(name, request, benches)
+            if item.timed:
+                distributed.barrier()
             bar.update()
 
 
@@ -145,9 +154,16 @@ def _train(item: Item, benches: Sequence[Bench]) -> None:
         left = [other for other in others if DEFENSES[other[1].defense].needs_undefended == protecting]
         if left:
             share_out(left, lambda other: train_defense.train(*other, published=False), unit="model", desc=item.title)
+    own_diffusion = [own for bench in benches for own in item.diffusion(bench)]
+    if own_diffusion:
+        share_out(own_diffusion, _train_diffusion, unit="diffusion model", desc=item.title)
     for bench in benches:
         for store, count in item.shadows(bench):
             train_shadows.train(store, count=count, keep_models=False)
+
+
+def _train_diffusion(own: OwnDiffusion) -> None:
+    train_ddpm.make(own.experiment, own.job, own.images and own.images())
 
 
 def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:

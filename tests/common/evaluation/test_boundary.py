@@ -68,6 +68,18 @@ def test_the_attack_is_judged_on_the_samples_that_were_searched(tmp_path):
         assert judged.queries > 10 and np.isfinite(judged.aucs).all()
 
 
+@installed
+def test_a_role_that_is_fitted_on_and_judged_is_searched_once(tmp_path, monkeypatch):
+    searched, whole = [], boundary.search
+    monkeypatch.setattr(boundary, "search", lambda *a, **k: searched.append(k["desc"]) or whole(*a, **k))
+    once = replace(HELD_OUT, fitting=HELD_OUT.test, chosen=("boundary",))
+    found = []
+    for protocol in (once, replace(once, fitting="attack_fit")):
+        drawn = draw(fenced(tmp_path / "bank"), protocol, CONFIG, fence=fence_config(scenario=3), desc="")
+        found.append(judge(drawn, CONFIG, seed=3).without.attacks["boundary"].measured.auc)
+    assert len(searched) == 1 + 2 and found[0] == found[1]  # the AUC asks for no threshold
+
+
 def test_without_the_library_the_attack_is_listed_with_the_command_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr(boundary, "is_installed", lambda: False)
     protocol = replace(HELD_OUT, chosen=("loss", "boundary"))
