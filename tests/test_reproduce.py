@@ -68,6 +68,11 @@ def test_scenarios_are_those_of_an_evaluation(root: Path) -> None:
         assert [bests[0]["auc"], bests[1]["auc"], bests[1]["balanced_accuracy"]] == [alone, auc, accuracy]
 
 
+def test_pages_write_over_no_readme_that_is_not_theirs(root: Path) -> None:
+    done = miniature.run(root, ".", "bash", "reproduce.sh", "table8", "--out", ".")
+    assert done.returncode == 1 and "README.md is no index of the paper's items" in done.stderr
+
+
 def test_a_plan_lists_what_items_train_for_themselves(root: Path) -> None:
     models = root / "digits" / "diff_defense" / "diff_models"
     shutil.copy(models / "half.pt", models / "both.pt")  # of other settings
@@ -112,6 +117,20 @@ def test_another_diffusion_model_takes_the_verdict_without_a_fence_from_where_it
 def test_an_unknown_item_is_refused(root: Path) -> None:
     done = miniature.run(root, ".", "bash", "reproduce.sh", "table99")
     assert done.returncode == 2 and "table99" in done.stderr
+
+
+def test_what_only_the_user_can_bring_is_asked_for_before_anything_is_trained(root: Path) -> None:
+    shutil.rmtree(root / "svhn" / "final-all-models")
+    done = miniature.run(root, ".", "bash", "reproduce.sh", "table8", "figure13", "--dataset", "svhn")
+    assert done.returncode == 1 and "--other-diffusion" in done.stderr
+    done = miniature.run(
+        root, ".", "bash", "reproduce.sh", "figure13", "--dataset", "svhn", "--other-diffusion", "no.pt"
+    )
+    assert done.returncode == 1 and "no.pt not found" in done.stderr
+    assert not (root / "svhn" / "final-all-models").exists()
+    said = reproduce(root, "all", "--dataset", "svhn", "--dry-run")
+    assert "figure13 is left out: " in said and "docs/paper/figure12-svhn.md" in said
+    assert "docs/paper/figure13-svhn.md" not in said
 
 
 def test_a_plan_says_how_many_gpu_hours_are_missing(root: Path) -> None:

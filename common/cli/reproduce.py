@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from common.cli import flags
@@ -38,8 +39,9 @@ def main(argv: list[str] | None = None) -> int:
 def _prepare(options: argparse.Namespace) -> Work:
     from common import __version__
     from common.experiment.train_all import Options
-    from common.paper import reproduce
+    from common.paper import reproduce, write
     from common.runtime.device import resolve
+    from common.runtime.errors import UserError
     from common.runtime.paths import DatasetFolder
 
     items = list(ITEMS) if "all" in options.items else [name for name in ITEMS if name in options.items]
@@ -50,10 +52,16 @@ def _prepare(options: argparse.Namespace) -> Work:
         Options(options.seed, options.device, "fp32"),
         options.other_diffusion and options.other_diffusion.resolve(),
     )
+    write.require_place(request.out)
+    left_out = reproduce.lacking(request)
+    if left_out and "all" not in options.items:
+        raise UserError(next(iter(left_out.values())))
+    request = replace(request, items=[name for name in items if name not in left_out])
     where = f"on {resolve(options.device)}, seed {options.seed}"
     return Work(
         head=lambda: [
-            f"reproduce.sh {__version__}: {', '.join(items)} of {', '.join(request.datasets)} {where}",
+            f"reproduce.sh {__version__}: {', '.join(request.items)} of {', '.join(request.datasets)} {where}",
+            *(f"{name} is left out: {reason}" for name, reason in left_out.items()),
             *filter(None, [reproduce.estimate(request)]),
         ],
         plan=lambda: reproduce.plan(request),

@@ -57,8 +57,9 @@ def require_possible(experiment: Experiment) -> None:
     """Raise UserError where network, processes and images do not fit, or the fence asks for a step not learnt."""
     config = experiment.ddpm_config
     training.require_possible(config, image_size=experiment.spec.image_size)
-    if config.training.trained_on == "reference" and experiment.sizes.reference == 0:
-        raise UserError("--on reference (trained_on): configs/data.yaml has no reference set: raise reference there")
+    on = config.training.trained_on
+    if on != "members" and experiment.sizes.reference == 0:
+        raise UserError(f"--on {on} (trained_on): configs/data.yaml has no reference set: raise reference there")
     require_step(experiment.fence_config, num_steps=config.schedule.T, only=config.training.only_steps)
 
 

@@ -113,7 +113,8 @@ class Bench:
         config, seed = self.experiment.evaluation_config, self.experiment.seed
         resamples = resamples_of(drawn, config, seed=seed)
         found = alone(judge_side(drawn, rule, resamples, config, seed=seed), resamples.test)
-        storage.write_json(path, found.model_dump(mode="json"))
+        if not {attack.name for attack in drawn.protocol.attacks} & found.not_run.keys():  # a package may be missing
+            storage.write_json(path, storage.with_checksum(found.model_dump(mode="json")))
         return found
 
     def _path(self, subject: Subject, models: Models, protocol: Protocol, fence: Fence | None) -> Path:
@@ -158,9 +159,13 @@ class Case(NamedTuple):
 
 
 def _kept(path: Path) -> UnderProtocol | None:
+    """None where it is not there, or damaged: it is made anew."""
     try:
-        return config.parse(storage.read_json(path), UnderProtocol, source=str(path))
-    except (OSError, ValueError, UserError):  # not there, or damaged: made anew
+        content = dict(storage.read_json(path))
+        if content.pop(storage.CHECKSUM, None) != storage.json_sha256(content):
+            return None
+        return config.parse(content, UnderProtocol, source=str(path))
+    except (OSError, ValueError, TypeError, UserError):
         return None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from common.experiment.experiment import Experiment
+from common.paper import words
 from common.paper.bench import AS_PUBLISHED, Bench, Case, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES, best, both
@@ -39,7 +40,8 @@ def cases(bench: Bench) -> list[Case]:
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
-    rows, notes, falls, figures = [], [], {}, {}
+    rows, falls, figures = [], {}, {}
+    notes = [words.JUDGED[AS_PUBLISHED], words.RECIPES, "The paper trains no ViT with DP-SGD; so here."]
     by_subject = [
         {(case.subject.model, case.subject.defense): case.judged()[0][0] for case in cases(bench)} for bench in benches
     ]
@@ -52,7 +54,9 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
             rows.append([f"{name} ({model})", both(alone[-1]), both(fenced[-1])])
         of = dict(zip(defenses(model), zip(alone, fenced, strict=True), strict=True))
         if of["relaxloss"] == of["undefended"]:
-            notes.append(f"{model}: RelaxLoss is trained as undefended is, since the loss never fell below its alpha.")
+            notes.append(
+                f"{model}: RelaxLoss came out as undefended did; it acts where the loss falls below its alpha."
+            )
         falls[model] = [_fall(alone, fenced, place) for place in (0, 1)]
         bars = {"alone": [auc for auc, _ in alone], "with Diffence": [auc for auc, _ in fenced]}
         label = f"{model}: AUC of the best attack, %"
@@ -63,11 +67,11 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         theirs = [NOTHING, NOTHING] if reported is None else [f"{reported.auc:.1f}", f"{reported.accuracy:.1f}"]
         by_model.append([model, theirs[0], f"{ours[0]:.1f}", theirs[1], f"{ours[1]:.1f}"])
     header = ["classifier", "AUC falls by: paper, %", "here", "accuracy falls by: paper, %", "here"]
-    shown = ", ".join(f"{model} {ours[0]:.1f} %" for model, ours in falls.items())
+    shown = ", ".join(f"{model} {words.falls(ours[0])}" for model, ours in falls.items())
     return Made(
-        paper="AUC falls by 5.3 % (VGG-16), 7.7 % (ViT)",
-        ours=shown,
-        says=f"on the mean over the defences Diffence lowers the best attack's AUC by {shown}",
+        paper="AUC: " + ", ".join(f"{model} {words.falls(reported.auc)}" for model, reported in paper.figure12.items()),
+        ours=f"AUC: {shown}",
+        says=f"the best attack's AUC, on the mean over the defences: {shown}",
         tables=[
             Table("By how many per cent of its value the best attack falls, mean over the defences.", header, by_model),
             Table("AUC / accuracy of the best attack, per cent.", ["classifier", "alone", "with Diffence"], rows),
@@ -78,7 +82,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
 
 
 def _fall(alone: Sequence[Sequence[float]], fenced: Sequence[Sequence[float]], place: int) -> float:
-    return mean([100 * (1 - after[place] / before[place]) for before, after in zip(alone, fenced, strict=True)])
+    return mean([words.share(before[place], after[place]) for before, after in zip(alone, fenced, strict=True)])
 
 
-ITEM = Item("Figure 12: other classifiers", ("undefended",), make, others=trained, cases=cases)
+ITEM = Item("Figure 12: other classifiers", ("undefended",), make, of="CIFAR-10", others=trained, cases=cases)

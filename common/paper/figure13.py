@@ -13,11 +13,11 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from common.experiment import train_ddpm
+from common.paper import words
 from common.paper.bench import AS_PUBLISHED, Bench, Case, mean
 from common.paper.interface import Item, Made, OwnDiffusion, Table
 from common.paper.table3 import DEFENSES, best, both
 from common.reports.paper import PAPER_DATASETS, Paper
-from common.runtime.errors import UserError
 from common.runtime.subject import Subject
 from common.training.jobs import Job
 
@@ -36,28 +36,27 @@ def patches() -> torch.Tensor:
     return torch.from_numpy(np.concatenate(found).copy())
 
 
+def lacks(bench: Bench) -> str | None:
+    if bench.other is not None or bench.name not in (*PAPER_DATASETS, *FULL_RESOLUTION):
+        return None
+    return (
+        f"figures 8 and 13 of {bench.name} need a diffusion model of other data: --other-diffusion PATH, such as "
+        "that of ImageNet, 256x256_diffusion_uncond.pt (docs/evaluation.md, another diffusion model)"
+    )
+
+
 def diffusion(bench: Bench) -> list[OwnDiffusion]:
-    """A small one of photographs, where none of other data is given and the dataset is not the paper's."""
-    if bench.other is not None or bench.name in (*PAPER_DATASETS, *FULL_RESOLUTION):
+    """A small one of photographs, where none of other data is given."""
+    if bench.other is not None:
         return []
     own = train_ddpm.job(bench.experiment, bench.experiment.folder.ddpm.with_name("photographs.pt"))
     of_patches = own.made_from.model_copy(update={"dataset": "photographs", "partition": "patches"})
     return [OwnDiffusion(bench.experiment, Job(own.path, of_patches), patches)]
 
 
-def behind_other(bench: Bench) -> Bench:
-    stand_in = diffusion(bench)
-    if bench.other is None and not stand_in:
-        raise UserError(
-            f"figures 8 and 13 of {bench.name} need a diffusion model of other data: --other-diffusion PATH, such as "
-            "that of ImageNet, 256x256_diffusion_uncond.pt (docs/evaluation.md, another diffusion model)"
-        )
-    path = bench.other or stand_in[0].job.path
-    return replace(bench, experiment=replace(bench.experiment, diffusion=path))
-
-
 def cases(bench: Bench) -> list[Case]:
-    other = behind_other(bench)
+    path = bench.other or diffusion(bench)[0].job.path
+    other = replace(bench, experiment=replace(bench.experiment, diffusion=path))
     fence = other.fence(scenario=SCENARIO, num_candidates=CANDIDATES, step=STEP)
     return [Case(other, Subject(defense=name), [AS_PUBLISHED], [fence]) for name in DEFENSES]
 
@@ -75,28 +74,37 @@ def measured(benches: Sequence[Bench]) -> Falls:
     for defense, *of in zip(DEFENSES, *map(cases, benches), strict=True):
         found = [case.judged()[0][0] for case in of]
         alone, fenced = (best([getattr(each, side) for each in found]) for side in ("without", "fenced"))
-        falls.append([100 * (1 - after / before) for before, after in zip(alone, fenced, strict=True)])
+        falls.append([words.share(before, after) for before, after in zip(alone, fenced, strict=True)])
         rows.append([defense, both(alone), both(fenced)])
     auc, accuracy = (mean([fall[place] for fall in falls]) for place in (0, 1))
     return Falls(auc, accuracy, rows)
 
 
 def notes(benches: Sequence[Bench]) -> list[str]:
-    given = all(bench.other is not None for bench in benches)
-    trained = "a model given by --other-diffusion" if given else "patches of two photographs, 16x16 in colour"
-    return [f"The diffusion model: {trained}; the paper's: ImageNet, 256x256.", "Scenario 3, N = 10, T = 200."]
+    given = {bench.other.name for bench in benches if bench.other is not None}
+    trained = f"{', '.join(given)} (--other-diffusion)" if given else "patches of two photographs, 16x16 in colour"
+    of_ours = f"The diffusion model: {trained}; the paper's: ImageNet, 256x256."
+    return [words.JUDGED[AS_PUBLISHED], words.RECIPES, of_ours, "Scenario 3, N = 10, T = 200, as in the paper."]
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     auc, accuracy, rows = measured(benches)
     return Made(
-        paper=f"AUC falls by {paper.figure13.auc:.1f} %, accuracy by {paper.figure13.accuracy:.1f} %",
-        ours=f"by {auc:.1f} % and {accuracy:.1f} %",
-        says=f"behind a diffusion model of other data the best attack's AUC falls by {auc:.1f} % on the mean over the "
-        "defences",
+        paper=f"AUC {words.falls(paper.figure13.auc)}, accuracy {words.falls(paper.figure13.accuracy)}",
+        ours=f"AUC {words.falls(auc)}, accuracy {words.falls(accuracy)}",
+        says=f"behind a diffusion model of other data the best attack's AUC {words.falls(auc)} on the mean "
+        "over the defences",
         tables=[Table("AUC / accuracy of the best attack, per cent.", HEADER, rows)],
         notes=notes(benches),
     )
 
 
-ITEM = Item("Figure 13: a diffusion model of other data", DEFENSES, make, diffusion=diffusion, cases=cases)
+ITEM = Item(
+    "Figure 13: a diffusion model of other data",
+    DEFENSES,
+    make,
+    of=words.AVERAGED,
+    diffusion=diffusion,
+    cases=cases,
+    lacks=lacks,
+)

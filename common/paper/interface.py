@@ -30,7 +30,7 @@ class Made:
     paper, ours:  the one number that says most, as text, for the index
     says:         what came out, in a sentence
     figures:      by name
-    notes:        what differs from the paper beside the dataset, line by line
+    notes:        how it was made, and what differs from the paper beside the dataset, line by line
     """
 
     paper: str
@@ -61,18 +61,22 @@ class Item:
     title:      as the paper numbers it, and what it shows
     defenses:   the classifiers that it needs
     make:       from a bench of each dataset, and the paper's numbers
+    of:         what the paper's numbers are of
     others:     classifiers that are trained in another way, with the experiment that trains each, in order
     diffusion:  the diffusion models that it trains for itself
     shadows:    stores of shadow models, with how many each has
     cases:      whose verdicts it asks for
     timed:      it takes the time of what it does, so nothing else runs meanwhile
+    lacks:      says what it needs that only the user can bring, where that is missing
     """
 
     title: str
     defenses: Sequence[str]
     make: Callable[[Sequence[Bench], Paper], Made]
+    of: str
     others: Callable[[Experiment], Sequence[tuple[Experiment, Subject]]] = lambda experiment: ()
     diffusion: Callable[[Bench], Sequence[OwnDiffusion]] = lambda bench: ()
     shadows: Callable[[Bench], Sequence[tuple[Store, int]]] = lambda bench: ()
     cases: Callable[[Bench], Sequence[Case]] = lambda bench: ()
     timed: bool = False
+    lacks: Callable[[Bench], str | None] = lambda bench: None

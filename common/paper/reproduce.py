@@ -1,13 +1,14 @@
 """Make items of the paper: train what is missing, judge what was not judged, write what came out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.defenses import DEFENSES
 from common.experiment import plan as plans
 from common.experiment import train_all, train_ddpm, train_defense, train_shadows
 from common.experiment.experiment import Experiment
+from common.experiment.fence import require_diffusion_model
 from common.experiment.plan import Item as Planned
 from common.experiment.train_all import Options, Step
 from common.paper import ITEMS, write
@@ -16,10 +17,11 @@ from common.paper.interface import Item, OwnDiffusion
 from common.paper.write import Place
 from common.reports import paper as papers
 from common.reports.paper import Paper
-from common.runtime import distributed, progress
+from common.runtime import distributed, ownership
 from common.runtime.errors import UserError
 from common.runtime.paths import PAPER_RESULTS, REPOSITORY, DatasetFolder
 from common.runtime.sharing import share_out
+from common.runtime.subject import Subject
 
 DIFFUSION_HOURS = 16  # the published recipe, see docs/performance.md
 
@@ -51,6 +53,19 @@ class Request:
 
     def place(self, item: str) -> Place:
         return Place(self.out, item, self.datasets)
+
+
+def lacking(request: Request) -> dict[str, str]:
+    """The items that cannot be made, with what each needs that only the user can bring.
+
+    Raises UserError where the diffusion model of other data that was given is not there.
+    """
+    benches = _benches(request)
+    for bench in benches:
+        if bench.other is not None:
+            require_diffusion_model(replace(bench.experiment, diffusion=bench.other))
+    found = {name: [ITEMS[name].lacks(bench) for bench in benches] for name in request.items}
+    return {name: next(filter(None, reasons)) for name, reasons in found.items() if any(reasons)}
 
 
 def plan(request: Request) -> list[Planned]:
@@ -87,8 +102,9 @@ def estimate(request: Request) -> str | None:
     """How long the missing training takes on a GPU, where it is of the paper's datasets; None where nothing is."""
     paper = _paper()
     missing = [step for stage in request.steps for step in stage if not _is_there(step)]
-    hours = [_hours(step, paper) for step in missing if step.folder.name in papers.PAPER_DATASETS]
-    if not hours:
+    hours = [_hours(step.subject, step.folder, paper) for step in missing if step.command != train_all.PARTITION]
+    hours += [each for name in request.items for bench in _benches(request) for each in _own_hours(name, bench, paper)]
+    if not any(hours):
         return None
     return (
         f"about {sum(hours):.0f} GPU hours of training are missing (the paper's table VIII for classifiers; "
@@ -102,12 +118,28 @@ def _is_there(step: Step) -> bool:
     return (step.folder.classifier(step.subject) if step.subject else step.folder.ddpm).is_file()
 
 
-def _hours(step: Step, paper: Paper) -> float:
-    if step.command == train_all.PARTITION:
+def _own_hours(name: str, bench: Bench, paper: Paper) -> list[float]:
+    """Of what is missing of that which an item trains for itself, model by model."""
+    item, folder, found = ITEMS[name], bench.experiment.folder, []
+    others = [subject for _, subject in item.others(bench.experiment)]
+    found += [_hours(subject, folder, paper) for subject in others if not folder.classifier(subject).is_file()]
+    for store, count in item.shadows(bench):
+        left = sum(not store.path(number).is_file() for number in range(count + 1))
+        found.append(left * _hours(store.subject, folder, paper))
+    try:
+        found += [_hours(None, folder, paper) for own in item.diffusion(bench) if not own.job.path.is_file()]
+    except UserError:  # of the partition that is not there either
+        found.append(_hours(None, folder, paper))
+    return found
+
+
+def _hours(subject: Subject | None, folder: DatasetFolder, paper: Paper) -> float:
+    """Of a classifier, or of a diffusion model; none where the paper has no such dataset."""
+    if folder.name not in papers.PAPER_DATASETS:
         return 0.0
-    if step.subject is None:
+    if subject is None:
         return DIFFUSION_HOURS
-    return paper.table8.get(step.subject.defense, paper.table8["undefended"])[step.folder.name]
+    return paper.table8.get(subject.defense, paper.table8["undefended"])[folder.name]
 
 
 def _benches(request: Request) -> list[Bench]:
@@ -132,19 +164,17 @@ def reproduce(request: Request) -> None:
     if failed:
         raise UserError(f"{failed[0]} failed, as its output above says: start the same command again when it is mended")
     benches, first = _benches(request), distributed.is_first()
-    with progress.outer(total=len(request.items), unit="item", desc="the paper", shown=first) as bar:
-        for name in request.items:
-            item = ITEMS[name]
-            _train(item, benches)
-            cases = [case for bench in benches for case in item.cases(bench)]
-            if cases:
-                share_out(cases, Case.judged, unit="classifier", desc=item.title)
-            if first:
-                with distributed.by_itself():
-                    _make(name, request, benches)
-            if item.timed:
-                distributed.barrier()
-            bar.update()
+    for name in request.items:
+        item = ITEMS[name]
+        _train(item, benches)
+        cases = [case for bench in benches for case in item.cases(bench)]
+        if cases:
+            share_out(cases, Case.judged, unit="case", desc=item.title)
+        if first:
+            with distributed.by_itself():
+                _make(name, request, benches)
+        if item.timed:
+            distributed.barrier()
 
 
 def _train(item: Item, benches: Sequence[Bench]) -> None:
@@ -163,7 +193,9 @@ def _train(item: Item, benches: Sequence[Bench]) -> None:
 
 
 def _train_diffusion(own: OwnDiffusion) -> None:
-    train_ddpm.make(own.experiment, own.job, own.images and own.images())
+    train_ddpm.require_possible(own.experiment)
+    with ownership.owned(own.job.path):
+        train_ddpm.make(own.experiment, own.job, own.images and own.images())
 
 
 def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:
@@ -171,5 +203,7 @@ def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:
     made = item.make(benches, _paper())
     datasets = "".join(f" --dataset {each}" for each in request.datasets)
     request.out.mkdir(parents=True, exist_ok=True)
-    write.write(place, item, made, command=f"bash reproduce.sh {name}{datasets}")
+    others = "" if request.other is None else f" --other-diffusion {request.other.name}"
+    seed = "" if request.options.seed == 0 else f" --seed {request.options.seed}"
+    write.write(place, item, made, command=f"bash reproduce.sh {name}{datasets}{seed}{others}")
     print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")

@@ -50,7 +50,7 @@ class Place:
 def write(place: Place, item: Item, made: Made, *, command: str) -> None:
     """Pictures and tables first, then the page that shows them, then the index."""
     parts = [f"# {item.title}", f"On {' and '.join(place.datasets)}, by `{command}`. {_sentence(made.says)}"]
-    parts.append(f"- the paper: {made.paper}\n- here: {made.ours}")
+    parts.append(f"- the paper ({item.of}): {made.paper}\n- here: {made.ours}")
     for number, table in enumerate(made.tables, start=1):
         parts += [table.caption, tables.markdown(table.header, table.rows)]
         file = f"{place.name}{f'-{number}' if len(made.tables) > 1 else ''}.tex"
@@ -61,7 +61,7 @@ def write(place: Place, item: Item, made: Made, *, command: str) -> None:
         pictures.save(figure, place.folder / file)
         parts.append(f"![{item.title}{f', {name}' if name else ''}]({file})")
     if made.notes:
-        parts.append("What differs from the paper beside dataset and recipe:")
+        parts.append("How it was made, and what differs from the paper beside the dataset:")
         parts.append("\n".join(f"- {note}" for note in made.notes))
     storage.write_text(place.page, "\n\n".join(parts) + "\n")
     _enter(place, item, made)
@@ -88,8 +88,19 @@ def _enter(place: Place, item: Item, made: Made) -> None:
         page = Place(place.folder, each.item, tuple(each.datasets.split())).page.name
         rows.append([f"[{each.title}]({page})", each.datasets, each.paper, each.ours, _sentence(each.says)])
     table = tables.markdown(["item", "dataset", "the paper", "here", "in a sentence"], rows)
-    storage.write_text(place.folder / "README.md", f"{ABOVE}\n\n{table}\n")
     storage.write_json(place.folder / INDEX, [each.model_dump() for each in entries])
+    storage.write_text(place.folder / "README.md", f"{ABOVE}\n\n{table}\n")
+
+
+def require_place(folder: Path) -> None:
+    """Raise UserError where pages would write over what is not theirs, or the index is damaged."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give another --out")
+    if (folder / "README.md").exists() and not (folder / INDEX).is_file():
+        raise UserError(
+            f"{folder}/README.md is no index of the paper's items, and would be written over: another --out"
+        )
+    read(folder)
 
 
 def read(folder: Path) -> list[Entry]:
