@@ -74,6 +74,27 @@ def test_saved_answers_are_audited_and_nothing_is_written_over_in_silence(tmp_pa
     assert command("--answers", "mine.npz", *QUICK, "--replace")[0] == 0
 
 
+def test_attacks_that_are_named_beside_the_fast_ones_are_tried_too(tmp_path, command):
+    saved(tmp_path)
+    fast, more = ("fast",), ("fast", "boundary")
+    for attacks in (fast, more):
+        assert (
+            command("--answers", "mine.npz", *QUICK, "--out", f"audits/{len(attacks)}", "--attacks", *attacks)[0] == 0
+        )
+    reports = [report_of(tmp_path, str(len(attacks))) for attacks in (fast, more)]
+    tried = [{*report["protocols"]["held_out"]["attacks"]} for report in reports]
+    missing = [report["protocols"]["held_out"]["not_run"]["boundary"] for report in reports]
+    assert tried[0] == tried[1] and "--attacks boundary" in missing[0] and "--attacks boundary" not in missing[1]
+
+
+def test_what_goes_with_a_model_is_refused_beside_saved_answers(tmp_path, command):
+    saved(tmp_path)
+    status, _, complaint = command("--answers", "mine.npz", "--non-members", "others", "--size", "64")
+    assert status == 1 and "--non-members, --size: with --model only" in complaint
+    with pytest.raises(SystemExit):
+        command("--model", "m:f", "--normalize", "half", "1")
+
+
 def test_an_audit_is_named_after_the_whole_of_a_function_or_a_file_without_its_ending(tmp_path):
     (tmp_path / "model.v2.pt").touch()
     assert audit.name_of(tmp_path / "model.v2.pt") == "model.v2"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from common.evaluation.audit import Audit
     from common.evaluation.protocols import EvaluationConfig
 
+OF_MODEL = ("members", "non_members", "normalize", "classes", "size", "batch")
+BATCH = 64
 EXAMPLES = (
     "Such as `python -m common.audit --answers answers.npz`, or `python -m common.audit --model my_module:trained "
     "--members train/ --non-members held_out/ --size 64`; see docs/audit.md."
@@ -89,11 +91,16 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=flags.size, metavar="SIZE", help="that images are brought to, 64 or 218x178 (HxW)"
     )
-    parser.add_argument("--batch", type=flags.positive, default=64, help="images that are asked together")
+    parser.add_argument(
+        "--batch", type=flags.positive, metavar="N", help=f"images that are asked together (default: {BATCH})"
+    )
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between, a channel each, not {text!r}") from None
 
 
 def _prepare(options: argparse.Namespace) -> Work:
@@ -113,6 +120,10 @@ def _prepare(options: argparse.Namespace) -> Work:
     config = audit.settings(overrides.get("evaluation"))
     if options.model and not (options.members and options.non_members):
         raise UserError("--model needs --members and --non-members, the images that it is asked about")
+    idle = [name for name in OF_MODEL if getattr(options, name) is not None]
+    if options.answers and idle:
+        shown = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise UserError(f"{shown}: with --model only, since with --answers nothing is asked")
     name = options.name or name_of(options.answers or Path(options.model))
     out = options.out or Path("audits") / name
     if (out / "report.json").exists() and not options.replace:
@@ -138,7 +149,9 @@ def _audited(options: argparse.Namespace, config: "EvaluationConfig", name: str)
     from common.experiment import audit, audit_model
     from common.runtime.device import Compute, resolve
 
-    attacks = None if "fast" in options.attacks else options.attacks
+    attacks = None if options.attacks == ["fast"] else list(options.attacks)
+    if "fast" in options.attacks and attacks is not None:
+        attacks += [name for name, attack in ATTACKS.items() if attack.fast]
     if "all" in options.attacks:
         attacks = [*ATTACKS, *SHADOW_ATTACKS] if options.answers else list(ATTACKS)
     how: dict[str, Any] = {"outputs": options.outputs, "attacks": attacks, "seed": options.seed, "name": name}
@@ -149,5 +162,5 @@ def _audited(options: argparse.Namespace, config: "EvaluationConfig", name: str)
         options.members, options.non_members, classes=options.classes, size=options.size
     )
     normalisation = audit_model.Normalisation(*(options.normalize or ()))
-    given: dict[str, Any] = {"normalisation": normalisation, "batch": options.batch, "device": options.device}
+    given: dict[str, Any] = {"normalisation": normalisation, "batch": options.batch or BATCH, "device": options.device}
     return audit_model.of_model(options.model, members, others, config, **given, **how)

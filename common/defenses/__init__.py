@@ -1,6 +1,6 @@
 """The defences that Diffence is stacked on: what each trains, and how its classifier answers. No attack, no file paths.
 
-The registry: a defence is one file here, one line below and one YAML in each dataset folder's configs/.
+The registry: a defence is one file here, one line below and one YAML in common/configs/.
 """
 
 from typing import TYPE_CHECKING

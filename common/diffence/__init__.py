@@ -1,7 +1,8 @@
 """Diffence (Peng, Naseh, Houmansadr, NDSS 2025): answer with a reconstruction that does not betray membership.
 
 Here are the paper's rule, the search of its interval, and the fence that anyone can put round a classifier of images in
-[0, 1]; and other rules and measures against attackers who know it. Nothing here reads a file or knows a dataset.
+[0, 1]; and other rules and measures against attackers who know it. Nothing here knows a dataset; saving.py alone reads
+and writes files.
 Reading order: rule, intervals, candidates, fence; then matching, averaging, measures.
 """
 

@@ -25,7 +25,7 @@ from common.runtime.modes import Answers
 
 OF_A_FENCE = ("edges", "work")
 """Attacks that look at how a fence answers: there is none."""
-LEAST = 4  # members, and non-members: two to fit on and two to be judged by
+LEAST = 2  # members, and non-members, of each part
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,12 @@ def split(member: np.ndarray, fitting: np.ndarray | None, *, num_sample: int, se
         order = generator.permutation(np.flatnonzero(of_kind))
         half = np.arange(len(order)) < len(order) // 2 if fitting is None else fitting[order]
         for (role, found), chosen in zip(parts.items(), (order[half], order[~half]), strict=True):
-            if len(chosen) < LEAST // 2:
-                raise ValueError(f"{len(chosen)} {kind} for {role} are too few: an audit needs at least {LEAST // 2}")
+            if len(chosen) < LEAST:
+                purpose = "to fit attacks on" if role == HELD_OUT.fitting else "to judge them by"
+                raise ValueError(
+                    f"{len(chosen)} {kind} {purpose} are too few: an audit needs at least {LEAST} in each half, so "
+                    f"{2 * LEAST} members and {2 * LEAST} non-members"
+                )
             found.append(np.sort(chosen[:num_sample]))
     return {role: np.concatenate(found) for role, found in parts.items()}
 

@@ -51,8 +51,8 @@ def _precision(part: UnderProtocol, *, behind: str) -> str:
         return ""
     low, high = (_per_cent(end) for end in named.interval)
     return (
-        f"; if one image in ten is a training image, {_per_cent(named.value)} of 100 that it names{behind} are "
-        f"({low} to {high})"
+        f"; if one image in ten is a training image, then of 100 images that it calls training images{behind} "
+        f"{_per_cent(named.value)} are ({low} to {high})"
     )
 
 

@@ -93,7 +93,7 @@ def test_parts_are_disjoint_drawn_by_the_seed_and_never_too_small():
     assert not set(fit) & set(test) and len(fit) == len(test) == 20 and member[fit[:10]].all()
     assert all(np.array_equal(first[role], again[role]) for role in first)
     assert not np.array_equal(fit, other["attack_fit"])
-    with pytest.raises(ValueError, match="1 members for attack_fit"):
+    with pytest.raises(ValueError, match="1 members to fit attacks on"):
         split(np.arange(10) < 3, None, num_sample=10, seed=0)
 
 

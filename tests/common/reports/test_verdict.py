@@ -24,7 +24,7 @@ def test_the_verdict_is_one_sentence_with_the_strongest_attack_its_certainty_its
     assert f"{100 * part.best.auc:.0f} of 100 cases (95 % sure: {low} to {high}; {name}, 1 query an image)" in said
     assert said.count(". ") == 0 and said.endswith(".") and "\n" not in said
     named = part.attacks[name].ppv["0.1"]
-    assert f"one image in ten is a training image, {100 * named.value:.0f} of 100 that it names" in said
+    assert f"of 100 images that it calls training images behind it {100 * named.value:.0f} are" in said
 
 
 def test_what_was_not_tested_is_said():
