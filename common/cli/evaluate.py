@@ -188,6 +188,9 @@ def _require_report(options: argparse.Namespace) -> None:
         raise UserError(
             "--latex, --csv, --out go with one report: leave out --departures, --measures, --shadows, --seeds"
         )
+    everything = options.attacks == ["fast"] and set(options.protocol) == set(get_args(modes.ProtocolName))
+    if options.shadows is not None and not everything:
+        raise UserError("--shadows runs all attacks that train shadow models: leave out --attacks and --protocol")
     if options.csv and set(options.protocol) == {"published"}:
         raise UserError("--csv writes the scores of the held-out final test: --protocol needs held_out or steady too")
 

@@ -2,14 +2,11 @@
 
 from common.attacks import SHADOW_ATTACKS
 from common.evaluation.record import AttackRow, Report, UnderProtocol
+from common.reports.sides import FENCES
 
 MANY = 3  # attacks that did not run: more are counted, not named
 PRIOR = "0.1"  # one image in ten was in the training set
-FENCES = {
-    "held_out": "the paper's fence",
-    "steady": "the steady fence",
-    "published": "the paper's fence, as its code judges",
-}
+AS_JUDGED = {"published": ", as its code judges"}  # said of a fence, by protocol
 
 
 def sentence(without: Report, fenced: Report | None = None) -> str:
@@ -18,7 +15,10 @@ def sentence(without: Report, fenced: Report | None = None) -> str:
     fences = {} if fenced is None else {name: fenced.protocols.get(name) for name in (fenced.main, "steady")}
     parts = {name: part for name, part in fences.items() if part is not None}
     last = list(parts.values())[-1] if parts else plain
-    cases = [f"in {_chances(plain)} without a fence", *(f"in {_chances(p)} with {FENCES[n]}" for n, p in parts.items())]
+    cases = [
+        f"in {_chances(plain)} without a fence",
+        *(f"in {_chances(p)} with the {FENCES[n]}{AS_JUDGED.get(n, '')}" for n, p in parts.items()),
+    ]
     if fenced is None:
         cases = [f"in {_chances(plain)}"]
     who = without.dataset

@@ -172,3 +172,9 @@ def test_a_system_without_what_only_unix_has_will_do(root):
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("files cannot be locked here (this system has none)") == 1
     assert "members (training set)" in done.stdout
+
+
+def test_an_audit_by_shadow_models_takes_no_attacks_and_no_protocol(trained):
+    for option in (("--attacks", "loss"), ("--protocol", "published")):
+        done = served.run(trained, *EVALUATE, "--shadows", *option)
+        assert done.returncode == 1 and "leave out --attacks and --protocol" in done.stderr
