@@ -539,6 +539,10 @@ def test_wrong_usage_exits_with_2_and_the_choices(trained: Path) -> None:
         ("digits", "export_published.py", "export_published.py"),
         ("digits/evaluate_MIAs", "evaluate.py", "evaluate_mia.sh"),
         (".", "common/cli/train_all.py", "all-train-all.sh"),
+        (".", "common/cli/reproduce.py", "reproduce.sh"),
+        (".", "common/audit.py", "python -m common.audit"),
+        (".", "common/new_dataset.py", "python -m common.new_dataset"),
+        (".", "common/summary.py", "python -m common.summary"),
     ],
 )
 def test_every_command_has_help(trained: Path, folder: str, script: str, name: str) -> None:

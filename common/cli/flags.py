@@ -44,9 +44,11 @@ class _ShowsDefaults(argparse.HelpFormatter):
         return f"{said} (default: %(default)s)"
 
 
-def add_machine(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--seed", type=seed, default=0, help="of every random draw")
-    made.add_argument("--device", choices=get_args(modes.Device), default="auto", help="auto is the best there is")
+def add_machine(made: argparse.ArgumentParser, *, idle: bool = False) -> None:
+    """``idle``: the command draws and computes nothing, and takes them since every command does."""
+    drawn, best = ("without effect here",) * 2 if idle else ("of every random draw", "auto is the best there is")
+    made.add_argument("--seed", type=seed, default=0, help=drawn)
+    made.add_argument("--device", choices=get_args(modes.Device), default="auto", help=best)
 
 
 def add_settings(made: argparse.ArgumentParser, files: str) -> None:

@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None, *, root: Path = REPOSITORY) -> int:
         "Make a dataset folder with the same scripts as the others, for images of one's own.",
     )
     parser.add_argument("name", help="of the dataset and of its folder: small letters, digits and _")
+    flags.add_machine(parser, idle=True)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--images",

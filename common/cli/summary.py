@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None, *, root: Path = REPOSITORY) -> int:
         "python -m common.summary",
         "All evaluations there are, and, where the paper's three datasets are among them, its averages.",
     )
+    flags.add_machine(parser, idle=True)
     datasets = dataset_names()
     parser.add_argument("--dataset", action="append", choices=datasets, help="may be repeated; default: all")
     shown = parser.add_mutually_exclusive_group()
