@@ -16,9 +16,9 @@ ABOVE = """\
 # The paper's tables and figures
 
 Each by `bash reproduce.sh ITEM --dataset D`; `--dry-run` shows what there is to train. The paper's numbers are of
-CIFAR-10, CIFAR-100 and SVHN and stand in `common/paper_results.yaml`; each page says which of them, how its attacks were
-judged and what differs. All items of a dataset are of one set of models, seed 0. Trained on another machine, which rounds
-otherwise, models are others: those of `docs/results.md` are not these."""
+CIFAR-10, CIFAR-100 and SVHN and stand in `common/paper_results.yaml`; each page says which of them, how its attacks
+were judged and what differs. All items of a dataset are of one set of models, seed 0. Trained on another machine, which
+rounds otherwise, models are others: those of `docs/results.md` are not these."""
 
 
 class Entry(Strict):
