@@ -205,5 +205,6 @@ def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:
     request.out.mkdir(parents=True, exist_ok=True)
     others = "" if request.other is None else f" --other-diffusion {request.other.name}"
     seed = "" if request.options.seed == 0 else f" --seed {request.options.seed}"
-    write.write(place, item, made, command=f"bash reproduce.sh {name}{datasets}{seed}{others}")
+    sizes, command = [bench.sizes for bench in benches], f"bash reproduce.sh {name}{datasets}{seed}{others}"
+    write.write(place, item, made, command=command, sizes=sizes)
     print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")

@@ -49,8 +49,11 @@ class Place:
         return self.folder / f"{self.name}.md"
 
 
-def write(place: Place, item: Item, made: Made, *, command: str) -> None:
-    """Pictures and tables first, then the page that shows them, then the index."""
+def write(place: Place, item: Item, made: Made, *, command: str, sizes: Sequence[str] = ()) -> None:
+    """Pictures and tables first, then the page that shows them, then the index.
+
+    sizes:  how many samples each dataset has, in words
+    """
     parts = [f"# {item.title}", f"On {' and '.join(place.datasets)}, by `{command}`. {_sentence(made.says)}"]
     parts.append(f"- the paper ({item.of}): {made.paper}\n- here: {made.ours}")
     for number, table in enumerate(made.tables, start=1):
@@ -62,9 +65,8 @@ def write(place: Place, item: Item, made: Made, *, command: str) -> None:
         file = f"{place.name}{f'-{name}' if name else ''}.png"
         pictures.save(figure, place.folder / file)
         parts.append(f"![{item.title}{f', {name}' if name else ''}]({file})")
-    if made.notes:
-        parts.append("How it was made, and what differs from the paper beside the dataset:")
-        parts.append("\n".join(f"- {note}" for note in made.notes))
+    parts.append("How it was made, and what differs from the paper beside the dataset:")
+    parts.append("\n".join(f"- {note}" for note in [*made.notes, *sizes]))
     storage.write_text(place.page, "\n\n".join(parts) + "\n")
     _enter(place, item, made)
 
