@@ -1,7 +1,7 @@
 """Audit a subject by its shadow models: raw, and behind each fence."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -46,9 +46,10 @@ def audit(store: Store) -> str | None:
         return _audit(store)
 
 
-def under_fences(store: Store) -> dict[str, UnderFence]:
-    """All attacks that need shadow models, without a fence and behind each."""
-    return _under_fences(store, _models(store, _enough(store))[0])
+def under_fences(store: Store, names: Collection[str]) -> dict[str, UnderFence]:
+    """All attacks that need shadow models, behind the fences of these names, ``NO_FENCE`` being one."""
+    models, _ = _models(store, _enough(store))
+    return _under_fences(store, {name: seen for name, seen in models.items() if name in names})
 
 
 def _enough(store: Store) -> list[int]:

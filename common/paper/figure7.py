@@ -41,7 +41,7 @@ def _rates(found: UnderFence, names: Collection[str]) -> tuple[float, float]:
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     audited = {bench.name: {store.subject.defense: store for store, _ in stores(bench)} for bench in benches}
-    found = {name: [shadow_audit.under_fences(of[name]) for of in audited.values()] for name in DEFENSES}
+    found = {name: [shadow_audit.under_fences(of[name], KINDS) for of in audited.values()] for name in DEFENSES}
     once, more = ({name: _sides(of, names) for name, of in found.items()} for names in (ONCE, list(SHADOW_ATTACKS)))
     falls = {name: [words.share(*pair) for pair in zip(*sides, strict=True)] for name, sides in once.items()}
     tpr, tnr = falls["undefended"]
