@@ -168,6 +168,12 @@ class Case(NamedTuple):
         """By protocol and fence."""
         return [self.bench.judged(self.subject, protocol, self.fences) for protocol in self.protocols]
 
+    @property
+    def only(self) -> Judged:
+        """Of a case of one protocol and one fence."""
+        ((found,),) = self.judged()
+        return found
+
 
 def _kept(path: Path) -> UnderProtocol | None:
     """None where it is not there, or damaged: it is made anew."""

@@ -72,7 +72,7 @@ class Falls(NamedTuple):
 def measured(benches: Sequence[Bench]) -> Falls:
     rows, falls = [], []
     for defense, *of in zip(DEFENSES, *map(cases, benches), strict=True):
-        found = [case.judged()[0][0] for case in of]
+        found = [case.only for case in of]
         alone, fenced = (best([getattr(each, side) for each in found]) for side in ("without", "fenced"))
         falls.append([words.share(before, after) for before, after in zip(alone, fenced, strict=True)])
         rows.append([defense, both(alone), both(fenced)])

@@ -46,10 +46,8 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     falls = {name: [words.share(*pair) for pair in zip(*sides, strict=True)] for name, sides in once.items()}
     tpr, tnr = falls["undefended"]
     (six_tpr, left_out), (six_tnr, also_left_out) = (_mean_of_six(falls, place) for place in (0, 1))
-    reported, counts = (
-        paper.figure7,
-        sorted({len(store.there()) - 1 for of in audited.values() for store in of.values()}),
-    )
+    counts = sorted({len(store.there()) - 1 for of in audited.values() for store in of.values()})
+    reported = paper.figure7
     table = [
         ["TPR, undefended", f"{reported.tpr_undefended:.1f}", f"{tpr:.1f}"],
         [f"TPR, mean of six defences{left_out}", f"{reported.tpr_six_defences:.1f}", f"{six_tpr:.1f}"],

@@ -43,10 +43,7 @@ def _percent(values: Sequence[float]) -> list[str]:
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     rows, lower, count = [], 0, 0
     for of in zip(*map(cases, benches), strict=True):
-        (defense, setting), found = (
-            (of[0].subject.defense, of[0].subject.original),
-            [case.judged()[0][0] for case in of],
-        )
+        found, defense, setting = [case.only for case in of], of[0].subject.defense, of[0].subject.original
         assert setting is not None
         reported = paper.table4[setting][defense]
         theirs = [

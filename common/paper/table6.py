@@ -30,9 +30,7 @@ def _boundary(found: Sequence[Judged], side: str) -> float | None:
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     rows, notes, first = [], set(), None
-    by_name = {
-        of[0].subject.defense: [case.judged()[0][0] for case in of] for of in zip(*map(cases, benches), strict=True)
-    }
+    by_name = {of[0].subject.defense: [case.only for case in of] for of in zip(*map(cases, benches), strict=True)}
     for defense in DEFENSES:
         found = by_name[AS.get(defense, defense)]
         gap = 100 * mean([each.without.attacks["correctness"].auc for each in found])  # of answers that are 0 or 1

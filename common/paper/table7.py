@@ -36,7 +36,7 @@ def cases(bench: Bench) -> list[Case]:
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     rows, first = [], None
     for defense, *of in zip(DEFENSES, *map(cases, benches), strict=True):
-        found = [case.judged()[0][0] for case in of]
+        found = [case.only for case in of]
         reported = paper.table7[defense]
         ours = [_three(found, side) for side in ("without", "fenced")]
         cells = []
