@@ -161,17 +161,17 @@ class Case(NamedTuple):
 
     bench: Bench
     subject: Subject
-    protocols: Sequence[Protocol]
+    protocol: Protocol
     fences: Sequence[Fence]
 
-    def judged(self) -> list[list[Judged]]:
-        """By protocol and fence."""
-        return [self.bench.judged(self.subject, protocol, self.fences) for protocol in self.protocols]
+    def judged(self) -> list[Judged]:
+        """By fence."""
+        return self.bench.judged(self.subject, self.protocol, self.fences)
 
     @property
     def only(self) -> Judged:
-        """Of a case of one protocol and one fence."""
-        ((found,),) = self.judged()
+        """Of a case of one fence."""
+        (found,) = self.judged()
         return found
 
 

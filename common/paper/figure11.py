@@ -23,7 +23,7 @@ def cases(bench: Bench) -> list[Case]:
         Case(
             bench,
             Subject(),
-            [THRESHOLDS],
+            THRESHOLDS,
             [bench.fence(scenario=1, step=step, num_candidates=count) for count in COUNTS],
         )
         for step in STEPS
@@ -34,7 +34,7 @@ def measured(bench: Bench) -> np.ndarray:
     """AUC and accuracy of the best attack, by N and T: float64 [len(COUNTS), len(STEPS), 2]."""
     found = np.empty((len(COUNTS), len(STEPS), 2))
     for column, case in enumerate(cases(bench)):
-        for row, judged in enumerate(case.judged()[0]):
+        for row, judged in enumerate(case.judged()):
             best = judged.fenced.best
             found[row, column] = best.auc, best.balanced_accuracy
     return found

@@ -36,7 +36,7 @@ def trained(experiment: Experiment) -> list[tuple[Experiment, Subject]]:
 
 def cases(bench: Bench) -> list[Case]:
     fences = [bench.fence(scenario=1)]
-    return [Case(bench, subject, [AS_PUBLISHED], fences) for _, subject in trained(bench.experiment)]
+    return [Case(bench, subject, AS_PUBLISHED, fences) for _, subject in trained(bench.experiment)]
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:

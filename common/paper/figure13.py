@@ -58,7 +58,7 @@ def cases(bench: Bench) -> list[Case]:
     path = bench.other or diffusion(bench)[0].job.path
     other = replace(bench, experiment=replace(bench.experiment, diffusion=path))
     fence = other.fence(scenario=SCENARIO, num_candidates=CANDIDATES, step=STEP)
-    return [Case(other, Subject(defense=name), [AS_PUBLISHED], [fence]) for name in DEFENSES]
+    return [Case(other, Subject(defense=name), AS_PUBLISHED, [fence]) for name in DEFENSES]
 
 
 class Falls(NamedTuple):

@@ -24,7 +24,7 @@ def trained(experiment: Experiment) -> list[tuple[Experiment, Subject]]:
 def cases(bench: Bench) -> list[Case]:
     """Behind the table's fence."""
     fence = bench.fence(scenario=SCENARIO, num_candidates=CANDIDATES, step=STEP)
-    return [Case(bench, subject, [AS_PUBLISHED], [fence]) for _, subject in trained(bench.experiment)]
+    return [Case(bench, subject, AS_PUBLISHED, [fence]) for _, subject in trained(bench.experiment)]
 
 
 def _cells(found: Sequence[Judged]) -> list[str]:

@@ -19,7 +19,7 @@ AS = {"memguard": "undefended"}  # whose labels it keeps, by construction: not s
 
 def cases(bench: Bench) -> list[Case]:
     return [
-        Case(bench, Subject(defense=name), [PROTOCOL], [bench.fence(scenario=1)]) for name in DEFENSES if name not in AS
+        Case(bench, Subject(defense=name), PROTOCOL, [bench.fence(scenario=1)]) for name in DEFENSES if name not in AS
     ]
 
 

@@ -30,7 +30,7 @@ def cases(bench: Bench) -> list[Case]:
     (own,) = diffusion(bench)
     stronger = replace(bench, experiment=replace(bench.experiment, diffusion=own.job.path))
     average = stronger.fence(scenario=3).with_measures(answer="average")
-    return [Case(stronger, Subject(defense=name), [AS_PUBLISHED], [average]) for name in DEFENSES]
+    return [Case(stronger, Subject(defense=name), AS_PUBLISHED, [average]) for name in DEFENSES]
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
