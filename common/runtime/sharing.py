@@ -11,7 +11,7 @@ Piece = TypeVar("Piece")
 def share_out(pieces: Sequence[Piece], work: Callable[[Piece], object], *, unit: str, desc: str) -> None:
     """Do each piece in exactly one process, which works at it by itself; all return when every piece is done."""
     mine = pieces[distributed.share()]
-    with progress.outer(total=len(mine), unit=unit, desc=desc) as bar:
+    with progress.outer(total=len(mine), unit=unit, desc=desc, shown=bool(mine)) as bar:
         for piece in mine:
             with distributed.by_itself():
                 work(piece)
