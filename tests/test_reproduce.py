@@ -69,6 +69,7 @@ def test_scenarios_are_those_of_an_evaluation(root: Path) -> None:
 
 
 def test_pages_write_over_no_readme_that_is_not_theirs(root: Path) -> None:
+    (root / "README.md").write_text("mine")
     done = miniature.run(root, ".", "bash", "reproduce.sh", "table8", "--out", ".")
     assert done.returncode == 1 and "README.md is no index of the paper's items" in done.stderr
 
