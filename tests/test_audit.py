@@ -13,8 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from common.attacks import SHADOW_ATTACKS
 from common.cli import audit
 from common.cli.audit import main
+from common.evaluation.audit import protocol as audit_protocol
 from tests.miniature import REPOSITORY
 
 QUICK = [
@@ -84,6 +86,8 @@ def test_attacks_that_are_named_beside_the_fast_ones_are_tried_too(tmp_path, com
     reports = [report_of(tmp_path, str(len(attacks))) for attacks in (fast, more)]
     tried = [{*report["protocols"]["held_out"]["attacks"]} for report in reports]
     missing = [report["protocols"]["held_out"]["not_run"]["boundary"] for report in reports]
+    shadows = [audit_protocol(attacks, shadows=True).chosen for attacks in (None, more)]
+    assert {*shadows[0]} == {*shadows[1]} - {"boundary"} and {*SHADOW_ATTACKS} < {*shadows[0]}
     assert tried[0] == tried[1] and "--attacks boundary" in missing[0] and "--attacks boundary" not in missing[1]
 
 

@@ -149,9 +149,7 @@ def _audited(options: argparse.Namespace, config: "EvaluationConfig", name: str)
     from common.experiment import audit, audit_model
     from common.runtime.device import Compute, resolve
 
-    attacks = None if options.attacks == ["fast"] else list(options.attacks)
-    if "fast" in options.attacks and attacks is not None:
-        attacks += [name for name, attack in ATTACKS.items() if attack.fast]
+    attacks = options.attacks
     if "all" in options.attacks:
         attacks = [*ATTACKS, *SHADOW_ATTACKS] if options.answers else list(ATTACKS)
     how: dict[str, Any] = {"outputs": options.outputs, "attacks": attacks, "seed": options.seed, "name": name}

@@ -26,6 +26,7 @@ from common.runtime.modes import Answers
 OF_A_FENCE = ("edges", "work")
 """Attacks that look at how a fence answers: there is none."""
 LEAST = 2  # members, and non-members, of each part
+FAST = "fast"
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,17 @@ class Audit:
 
 
 def protocol(chosen: Sequence[str] | None, *, shadows: bool) -> Protocol:
-    """The held-out one for some attacks, or for all that are fast and do not look at a fence."""
-    fast = (name for name, attack in ATTACKS.items() if attack.fast)
-    names = [*fast, *(SHADOW_ATTACKS if shadows else ())] if chosen is None else chosen
+    """The held-out one for some attacks, "fast" being all that are fast and do not look at a fence; None takes those.
+
+    shadows:  whether there are answers of shadow models, which fast attacks then use too
+    """
+    names = list(chosen or [FAST])
+    if FAST in names:
+        names += [name for name, attack in ATTACKS.items() if attack.fast]
+        names += SHADOW_ATTACKS if shadows else ()
+    left_out = (FAST, *OF_A_FENCE)
     return Protocol(
-        HELD_OUT.name, chooses=HELD_OUT.chooses, chosen=tuple(name for name in names if name not in OF_A_FENCE)
+        HELD_OUT.name, chooses=HELD_OUT.chooses, chosen=tuple(name for name in names if name not in left_out)
     )
 
 
@@ -70,7 +77,7 @@ def split(member: np.ndarray, fitting: np.ndarray | None, *, num_sample: int, se
             if len(chosen) < LEAST:
                 purpose = "to fit attacks on" if role == HELD_OUT.fitting else "to judge them by"
                 raise ValueError(
-                    f"{len(chosen)} {kind} {purpose} are too few: an audit needs at least {LEAST} in each half, so "
+                    f"{len(chosen)} {kind} {purpose} are too few: an audit needs at least {LEAST} in each part, so "
                     f"{2 * LEAST} members and {2 * LEAST} non-members"
                 )
             found.append(np.sort(chosen[:num_sample]))

@@ -170,6 +170,7 @@ def judge(drawn: Drawn, config: EvaluationConfig, *, seed: int, without: Verdict
 
 
 def resamples_of(drawn: Drawn, config: EvaluationConfig, *, seed: int) -> Resamples:
+    """Of the samples that a protocol judges on; the same with the fence and without."""
     protocol = drawn.protocol
     fitting, test = (drawn.roles[role].member for role in (protocol.fitting, protocol.test))
     return Resamples.draw(protocol, fitting=fitting, test=test, config=config, seed=seed)

@@ -57,17 +57,6 @@ class Bench:
     def name(self) -> str:
         return self.experiment.folder.name
 
-    @property
-    def sizes(self) -> str:
-        """How many samples there are, in words."""
-        partition, most = self.experiment.partition, self.experiment.evaluation_config.num_sample
-        of, role = len(partition.members), partition.roles(most)[HELD.test]
-        return (
-            f"{self.name} has {of} members (the paper: 25,000 of CIFAR, 5,000 of SVHN and UTKFace, "
-            f"10,000 of CelebA). Attacks are scored on {len(role.members)} of them and {len(role.non_members)} others; "
-            "as the paper's code judges, thresholds also on those that tune the interval (the paper: 2,000 and 2,000)."
-        )
-
     def fence(
         self, *, scenario: int | None = None, num_candidates: int | None = None, step: int | None = None
     ) -> Fence:

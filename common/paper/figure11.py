@@ -90,6 +90,6 @@ ITEM = Item(
     "Figure 11: the number of reconstructions and the step",
     ("undefended",),
     make,
-    of="one dataset, which our notes of it do not name",
+    of=words.NOT_KNOWN,
     cases=cases,
 )

@@ -37,6 +37,7 @@ def patches() -> torch.Tensor:
 
 
 def lacks(bench: Bench) -> str | None:
+    """Of the paper's datasets, the diffusion model of other data that must be given; digits has a stand-in."""
     if bench.other is not None or bench.name not in (*PAPER_DATASETS, *FULL_RESOLUTION):
         return None
     return (

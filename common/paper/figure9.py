@@ -76,5 +76,5 @@ ITEM = Item(
     "Figure 9: intervals against their Jensen-Shannon divergence",
     ("undefended",),
     make,
-    of="one dataset, which our notes of it do not name",
+    of=words.NOT_KNOWN,
 )

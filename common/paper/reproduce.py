@@ -11,7 +11,7 @@ from common.experiment.experiment import Experiment
 from common.experiment.fence import require_diffusion_model
 from common.experiment.plan import Item as Planned
 from common.experiment.train_all import Options, Step
-from common.paper import ITEMS, write
+from common.paper import ITEMS, words, write
 from common.paper.bench import Bench, Case
 from common.paper.interface import Item, OwnDiffusion
 from common.paper.write import Place
@@ -103,7 +103,8 @@ def estimate(request: Request) -> str | None:
     paper = _paper()
     missing = [step for stage in request.steps for step in stage if not _is_there(step)]
     hours = [_hours(step.subject, step.folder, paper) for step in missing if step.command != train_all.PARTITION]
-    hours += [each for name in request.items for bench in _benches(request) for each in _own_hours(name, bench, paper)]
+    benches = _benches(request)
+    hours += [each for name in request.items for bench in benches for each in _own_hours(name, bench, paper)]
     if not any(hours):
         return None
     return (
@@ -205,6 +206,6 @@ def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:
     request.out.mkdir(parents=True, exist_ok=True)
     others = "" if request.other is None else f" --other-diffusion {request.other.name}"
     seed = "" if request.options.seed == 0 else f" --seed {request.options.seed}"
-    sizes, command = [bench.sizes for bench in benches], f"bash reproduce.sh {name}{datasets}{seed}{others}"
-    write.write(place, item, made, command=command, sizes=sizes)
+    command = f"bash reproduce.sh {name}{datasets}{seed}{others}"
+    write.write(place, item, made, command=command, sizes=list(map(words.sizes, benches)))
     print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")

@@ -2,9 +2,10 @@
 
 import math
 
-from common.paper.bench import AS_PUBLISHED, HELD, THRESHOLDS
+from common.paper.bench import AS_PUBLISHED, HELD, THRESHOLDS, Bench
 
 AVERAGED = "CIFAR-10, CIFAR-100 and SVHN, averaged"
+NOT_KNOWN = "a dataset that is not recorded here"
 HELD_OUT = "every choice but that of the best attack kept away from the samples that are scored"
 JUDGED = {
     AS_PUBLISHED: "Attacks are judged as the paper's code judges them: thresholds in hindsight, the interval tuned on "
@@ -19,8 +20,19 @@ RECIPES = (
 )
 
 
+def sizes(bench: Bench) -> str:
+    """How many samples a dataset has."""
+    partition, most = bench.experiment.partition, bench.experiment.evaluation_config.num_sample
+    of, role = len(partition.members), partition.roles(most)[HELD.test]
+    return (
+        f"{bench.name} has {of} members (the paper: 25,000 of CIFAR, 5,000 of SVHN and UTKFace, 10,000 of CelebA). "
+        f"Attacks are scored on {len(role.members)} of them and {len(role.non_members)} others; as the paper's code "
+        "judges, thresholds also on those that tune the interval (the paper: 2,000 and 2,000)."
+    )
+
+
 def share(before: float, after: float) -> float:
-    """By how many per cent of its value something falls; NaN where it was 0."""
+    """By how many per cent of its value something falls, less than 0 where it rises; NaN where it was 0."""
     return 100 * (1 - after / before) if before else math.nan
 
 
