@@ -69,6 +69,11 @@ class HampOutput(nn.Module):
         self.classifier = classifier
         self.seed = seed
 
+    @property
+    def labelled_by(self) -> nn.Module:
+        """What says the label of an answer, which is kept."""
+        return self.classifier
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""
         order = self.classifier(x).argsort(dim=1, descending=True, stable=True)  # of equal logits the first class

@@ -139,6 +139,11 @@ class MemGuardOutput(nn.Module):
         self.classifier, self.guess = classifier, guess.requires_grad_(False)
         self.config, self.seed = config, seed
 
+    @property
+    def labelled_by(self) -> nn.Module:
+        """What says the label of an answer, which is kept."""
+        return self.classifier
+
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images [B, C, H, W] in [0, 1] -> logits [B, K]: the argmax, of their softmax too, is the classifier's own."""

@@ -17,6 +17,7 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import fence_steps
 from common.runtime import rng
 from common.runtime.device import PassSize, move, pass_size, query_size
+from common.runtime.images import on_grid
 from common.runtime.modes import Answers, Noise, Noising, Work
 
 Classifier = Callable[[torch.Tensor], torch.Tensor]
@@ -107,11 +108,15 @@ class Diffence(nn.Module):
         return self.draw(x, until=None)
 
     @torch.no_grad()
-    def raw(self, x: torch.Tensor) -> torch.Tensor:
-        """The classifier's own logits of images [B, C, H, W] in [0, 1], on the CPU: [B, K]; few cost little."""
+    def labelling(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [B, K], on the CPU, that have the classifier's own labels, and perhaps nothing else of its answers.
+
+        An output defence that keeps labels is spared, as its ``labelled_by`` says.
+        """
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         evaluating(self)
-        return self._with_raw(x, None, self._size(x, query_size)).logits[:, -1]
+        passes, by = self._size(x, query_size).passes(x), getattr(self.classifier, "labelled_by", self.classifier)
+        return ask(by, passes, answers=self.answers, first=False)[: len(x)]
 
     def draw(
         self,
@@ -146,11 +151,11 @@ class Diffence(nn.Module):
         """
         x = images_in(x, classifier=self.classifier, shape=self.denoiser.image_shape)
         evaluating(self)
-        size, on_grid, keys = self._size(x, pass_size), _on_grid(x), [rng.sample_key(image) for image in x]
+        size, rounded, keys = self._size(x, pass_size), on_grid(x), [rng.sample_key(image) for image in x]
         draws, found, finished = list(itertools.product(range(len(x)), range(self.num_candidates))), [], 0
         for start in range(0, len(draws), size.most):
             rows, places = zip(*draws[start : start + size.most], strict=True)
-            found.append(self._purify(on_grid, keys, rows, places, size)[: len(rows)].cpu())
+            found.append(self._purify(rounded, keys, rows, places, size)[: len(rows)].cpu())
             done = (start + len(rows)) // self.num_candidates
             tick(done - finished)
             finished = done
@@ -170,7 +175,7 @@ class Diffence(nn.Module):
     def ranks(self, x: torch.Tensor) -> torch.Tensor:
         """By which a rule may choose what it wants of images [B, C, H, W] in [0, 1]: float64 [B]; see matching.py."""
         keys = [rng.sample_key(image) for image in x]
-        return ranks(_on_grid(x), keys, seed=self.key, noise=self.noise)
+        return ranks(on_grid(x), keys, seed=self.key, noise=self.noise)
 
     @torch.no_grad()
     def _draw(
@@ -187,10 +192,10 @@ class Diffence(nn.Module):
         size = self._size(x, size_on)
         if until is None and size.least == size.most and (known is None or (known.drawn == NOTHING).all()):
             return self.classified(x, self.reconstructions(x, tick=tick))
-        keys, on_grid = [rng.sample_key(image) for image in x], _on_grid(x)
+        keys, rounded = [rng.sample_key(image) for image in x], on_grid(x)
         return complete(
             replace(self._with_raw(x, known, size), rank=self.ranks(x)),
-            lambda rows, places: self._reconstruct(on_grid, keys, rows, places, size),
+            lambda rows, places: self._reconstruct(rounded, keys, rows, places, size),
             until=until,
             size=size,
             tick=tick,
@@ -225,16 +230,15 @@ class Diffence(nn.Module):
     ) -> torch.Tensor:
         """One pass, filled up: the reconstructions themselves."""
         draws = [(keys[row], place) for row, place in zip(rows, places, strict=True)]
-        noise = candidate_noise(draws, self.denoiser.shape_of(x.shape[1:]), seed=self.key, noise=self.noise)[
-            size.padded(len(rows))
-        ]
-        images = x[torch.tensor(rows)[size.padded(len(rows))].to(x.device)]
+        padded = size.padded(len(rows))
+        noise = candidate_noise(draws, self.denoiser.shape_of(x.shape[1:]), seed=self.key, noise=self.noise)[padded]
+        images = x[torch.tensor(rows)[padded].to(x.device)]
         noise = move(noise.to(x.dtype), x.device)
         return self.denoiser.purify(images, noise, step=self.step, noising=self.noising)
 
     def _in_passes(self, images: torch.Tensor, size: PassSize, device: torch.device) -> torch.Tensor:
         """Logits [n, K] of images [n, C, H, W], in full passes."""
-        passes = [part[size.padded(len(part))] for part in images.split(size.most)]
+        passes = size.passes(images)
         groups = (passes[start : start + TOGETHER] for start in range(0, len(passes), TOGETHER))
         return torch.cat([self._classify(*(move(part, device) for part in group)) for group in groups])[: len(images)]
 
@@ -242,8 +246,3 @@ class Diffence(nn.Module):
         logits = ask(self.classifier, passes, answers=self.answers, first=not self._has_answered)
         self._has_answered = True
         return logits
-
-
-def _on_grid(x: torch.Tensor) -> torch.Tensor:
-    """Images in [0, 1] at the nearest of 256 grey levels, as they are named by."""
-    return (x * 255).round() / 255

@@ -39,7 +39,12 @@ def ask(
         member, bank = np.arange(len(images)) < len(role.members), fenced.bank
         fence = bank.fence
         distances = boundary.search(
-            lambda x: fence.raw(x.to(bank.device)), images, member, config, key=fence.key, desc=f"{desc}, boundary"
+            lambda x: fence.labelling(x.to(bank.device)),
+            images,
+            member,
+            config,
+            key=fence.key,
+            desc=f"{desc}, boundary",
         )
     return Further(
         queries=tuple(kind for kind, asked in blocks for _ in range(asked.raw.shape[1])),
@@ -97,7 +102,7 @@ def _labels_kept(
         """Of each change in turn: int64 [len(asked), n]."""
         if rule.keeps_labels:
             x = torch.cat([changed(images, kind, number, seed=fence.key) for kind, number in asked])
-            return fence.raw(to_float(x.to(device))).argmax(dim=1).unflatten(0, (len(asked), -1))
+            return fence.labelling(to_float(x.to(device))).argmax(dim=1).unflatten(0, (len(asked), -1))
         found = []
         for kind, number in asked:
             parts = fenced.population.parts(role) if kind == "image" else _parts(fenced, role, kind, [number])

@@ -156,13 +156,12 @@ Row = tuple[str, str, str, float]
 
 
 def run_stage(steps: Sequence[Step], options: Options, *, keep_going: bool) -> list[Row]:
-    """This process's share of a stage, up to a failure in the share; the rows of all processes."""
+    """The steps of a stage that this process comes to, none after one that failed; the rows of all processes."""
     rows: list[Row] = []
-    for step in steps[distributed.share()]:
-        outcome, seconds = run_step(step, options)
-        rows.append((step.folder.name, str(step), outcome, seconds))
-        if outcome != "ok" and not keep_going:
-            break
+    for number in distributed.claims(len(steps)):
+        if keep_going or all(outcome == "ok" for _, _, outcome, _ in rows):
+            outcome, seconds = run_step(step := steps[number], options)
+            rows.append((step.folder.name, str(step), outcome, seconds))
     return [row for share in distributed.gather(rows) for row in share]
 
 

@@ -84,6 +84,10 @@ class PassSize(NamedTuple):
         """Row numbers 0 … count - 1, and the last one again until a pass is full: int64."""
         return torch.arange(-(-count // self.least) * self.least).clamp(max=count - 1)
 
+    def passes(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images [n, ...] in full passes, the last one filled up."""
+        return [part[self.padded(len(part))] for part in images.split(self.most)]
+
 
 def pass_size(device: torch.device, *, pixels: int) -> PassSize:
     """For images of so many pixels: the same on every CPU; on a GPU at most what half of its free memory holds."""

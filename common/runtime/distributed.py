@@ -3,8 +3,10 @@
 They share the file system: what one writes the others read after a ``barrier``.
 """
 
+import itertools
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +16,7 @@ from typing import TypeVar, cast
 import torch
 from torch import distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from common.runtime.errors import PeerStopped, UserError
 
@@ -22,7 +25,12 @@ Content = TypeVar("Content")
 PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
 
 
+STOPPED = "stopped"  # what a process leaves that others need not wait for
+POLL = 0.02  # seconds between two looks at whether the others are done
+
 _alone: ContextVar[bool] = ContextVar("works as if it were the only process", default=False)
+_store: ContextVar[dist.Store | None] = ContextVar("what the processes count in", default=None)
+_numbers = itertools.count()  # of what is shared out by claims, the same in every process
 
 
 def rank() -> int:
@@ -92,12 +100,46 @@ def processes() -> Iterator[None]:
     if world_size() == 1:
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    store, number, count = next(rendezvous("env://", timeout=PATIENCE))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
+    token = _store.set(store)
     try:
         yield
         barrier()  # or torchrun would soon take those that have nothing left to do for lost
+    except BaseException:
+        store.set(STOPPED, "")
+        raise
     finally:
+        _store.reset(token)
         dist.destroy_process_group()
+
+
+def claims(count: int) -> Iterator[int]:
+    """The numbers 0 … count - 1, each to the process that is free first, in order; it ends when all are done.
+
+    A number is done when its process comes for the next one. Nobody waits for a process that has not begun.
+
+    Raises UserError where another process has stopped.
+    """
+    store = None if world_size() == 1 else _store.get()
+    if store is None:
+        yield from range(count)
+        return
+    name = f"claims {next(_numbers)}"
+    while (number := _counted(store, f"{name}, begun", 1) - 1) < count:
+        yield number
+        _counted(store, f"{name}, done", 1)
+    while _counted(store, f"{name}, done", 0) < count:
+        time.sleep(POLL)
+
+
+def _counted(store: dist.Store, name: str, more: int) -> int:
+    """A count that the processes share, with so many more."""
+    with _complete():
+        if store.check([STOPPED]):
+            raise RuntimeError(STOPPED)
+        return int(store.add(name, more))
 
 
 def barrier() -> None:

@@ -49,3 +49,8 @@ class Labelled:
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """uint8 images to floats in [0, 1], the range that everything outside the diffusion package works in."""
     return images.float() / 255
+
+
+def on_grid(x: torch.Tensor) -> torch.Tensor:
+    """Images in [0, 1] at the nearest of 256 grey levels, as they are named by."""
+    return (x * 255).round() / 255

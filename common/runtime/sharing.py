@@ -9,11 +9,15 @@ Piece = TypeVar("Piece")
 
 
 def share_out(pieces: Sequence[Piece], work: Callable[[Piece], object], *, unit: str, desc: str) -> None:
-    """Do each piece in exactly one process, which works at it by itself; all return when every piece is done."""
-    mine = pieces[distributed.share()]
-    with progress.outer(total=len(mine), unit=unit, desc=desc, shown=bool(mine)) as bar:
-        for piece in mine:
+    """Do each piece in exactly one process, which works at it by itself; return when every piece is done.
+
+    A process takes the next piece when it is free, so the dearest come best first.
+    """
+    with progress.outer(total=len(pieces), unit=unit, desc=desc, shown=bool(pieces)) as bar:
+        begun = 0
+        for number in distributed.claims(len(pieces)):
+            bar.update(number - begun)  # with those that others have taken
+            begun = number
             with distributed.by_itself():
-                work(piece)
-            bar.update()
-    distributed.barrier()
+                work(pieces[number])
+        bar.update(len(pieces) - begun)

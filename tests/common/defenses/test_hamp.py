@@ -160,13 +160,15 @@ def test_another_seed_draws_other_values(output):
     assert not torch.isclose(output(x).sort(dim=1).values, other(x).sort(dim=1).values).all(dim=1).any()
 
 
-def test_diffence_round_it_keeps_the_label(output):
+def test_diffence_round_it_keeps_the_label_and_asks_what_it_hides_where_that_is_all(output, monkeypatch):
     denoiser = Denoiser(lambda x, t: 0.1 * x, linear_alpha_bar(T=20, beta_1=1e-4, beta_T=0.02))
     x = torch.rand(12, 1, 8, 8, generator=generator())
     fence = Diffence(output, denoiser, num_candidates=3, step=10)
     labels = output.classifier(x).argmax(dim=1)
     assert len(labels.unique()) > 1
     assert torch.equal(fence(x).argmax(dim=1), labels)
+    monkeypatch.setattr(HampOutput, "forward", None)  # which asks for another image beside each
+    assert torch.equal(fence.labelling(x).argmax(dim=1), labels)
 
 
 def test_the_modification_can_be_left_out():

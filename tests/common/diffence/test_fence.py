@@ -357,7 +357,9 @@ def test_images_less_than_half_a_level_apart_have_the_same_reconstructions(fence
     near = (ON_GRID + 0.4 / 255 * torch.sign(0.5 - ON_GRID)).clamp(0, 1)
     first, other = fence().candidates(ON_GRID).logits, fence().candidates(near).logits
     assert torch.equal(first[:, :-1], other[:, :-1])
-    assert torch.allclose(other[:, -1], fence().raw(near), atol=1e-6) and not torch.equal(first[:, -1], other[:, -1])
+    assert torch.allclose(other[:, -1], fence().labelling(near), atol=1e-6) and not torch.equal(
+        first[:, -1], other[:, -1]
+    )
 
 
 def test_shared_noise_is_the_same_for_all_images_so_near_copies_have_nearly_the_same_candidates(fence):

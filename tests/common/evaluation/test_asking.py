@@ -39,7 +39,7 @@ def test_further_answers_are_those_of_the_fence_to_the_changed_images(population
         candidates = fence.candidates(changed(images, kind, number, seed=0).float() / 255)
         assert np.array_equal(asked.raw[:, place], candidates.logits[:, -1])
         assert np.array_equal(asked.fenced[:, place], answer(candidates, INTERVAL).logits)
-    own = fence.raw(images.float() / 255)
+    own = fence.labelling(images.float() / 255)
     for place in range(3):  # a near-copy is answered like the image where there is no fence
         assert np.array_equal(asked.raw[:, place], own)
 

@@ -24,7 +24,7 @@ def search(population, member):
     images = population.population.train.images[: len(member)]
     fence = population.bank.fence
     fence.classifier = lambda x: torch.stack([8 * x.flatten(1).mean(dim=1) - 4, torch.zeros(len(x))], dim=1)
-    return images, boundary.search(fence.raw, images, member, CONFIG_HERE, key=fence.key, desc="")
+    return images, boundary.search(fence.labelling, images, member, CONFIG_HERE, key=fence.key, desc="")
 
 
 @installed
