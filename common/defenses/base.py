@@ -50,6 +50,19 @@ def unwrapped(classifier: nn.Module, state: dict[str, Any], config: Any, *, seed
     return classifier
 
 
+class LabelKeeping(nn.Module):
+    """What changes a classifier's answers and keeps their labels: images [B, C, H, W] in [0, 1] -> logits [B, K]."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    @property
+    def labelled_by(self) -> nn.Module:
+        """The classifier itself, whose logits [B, K] have the same argmax; who wants labels alone asks that."""
+        return self.classifier
+
+
 def with_clear_top(z: torch.Tensor) -> torch.Tensor:
     """Logits [B, K >= 2], greatest first -> the same, the first raised to where a softmax keeps it above the second.
 

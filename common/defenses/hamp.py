@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from common.defenses.base import Defense, Task, train_on_members, with_clear_top
+from common.defenses.base import Defense, LabelKeeping, Task, train_on_members, with_clear_top
 from common.runtime import rng
 from common.runtime.config import NonNegativeFloat
 from common.training.classifier import TrainingConfig
@@ -57,7 +57,7 @@ def hamp_loss(logits: torch.Tensor, labels: torch.Tensor, config: HampConfig) ->
     return divergence / count - config.alpha * entropy
 
 
-class HampOutput(nn.Module):
+class HampOutput(LabelKeeping):
     """Answers with the sorted logits of a random image, put in the order of the classifier's own logits.
 
     The random image of a sample is named by the sample and the seed. The ranking is kept, and so the label, also by a
@@ -65,14 +65,8 @@ class HampOutput(nn.Module):
     """
 
     def __init__(self, classifier: nn.Module, *, seed: int) -> None:
-        super().__init__()
-        self.classifier = classifier
+        super().__init__(classifier)
         self.seed = seed
-
-    @property
-    def labelled_by(self) -> nn.Module:
-        """What says the label of an answer, which is kept."""
-        return self.classifier
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images [B, C, H, W] in [0, 1] -> logits [B, K]."""

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from common.defenses.base import Defense, Task, with_clear_top
+from common.defenses.base import Defense, LabelKeeping, Task, with_clear_top
 from common.defenses.memguard_engine import Compact, Place, Walk, unit
 from common.models.mlp import relu_stack
 from common.runtime import checkpoints, rng
@@ -131,18 +131,13 @@ def protect(z: torch.Tensor, guess: DefenseClassifier, config: MemGuardConfig) -
     return Protected(z, noisy, mixing_probability(z, noisy, guess, budget=config.distortion_budget))
 
 
-class MemGuardOutput(nn.Module):
+class MemGuardOutput(LabelKeeping):
     """The undefended classifier with guarded answers; whether a sample gets noise is drawn once, by its pixels."""
 
     def __init__(self, classifier: nn.Module, guess: DefenseClassifier, config: MemGuardConfig, *, seed: int) -> None:
-        super().__init__()
-        self.classifier, self.guess = classifier, guess.requires_grad_(False)
+        super().__init__(classifier)
+        self.guess = guess.requires_grad_(False)
         self.config, self.seed = config, seed
-
-    @property
-    def labelled_by(self) -> nn.Module:
-        """What says the label of an answer, which is kept."""
-        return self.classifier
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
