@@ -53,7 +53,7 @@ def torchrun(root: Path, host: str, address: str, *, first: str, output: Path) -
         return subprocess.Popen(
             ["ip", "netns", "exec", host, sys.executable, "-m", "torch.distributed.run", *words, *COMMAND],
             cwd=root / "digits",
-            env={**os.environ, "GLOO_SOCKET_IFNAME": "eth0"},
+            env={**os.environ, "GLOO_SOCKET_IFNAME": "eth0", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
             stdout=file,
             stderr=subprocess.STDOUT,
         )

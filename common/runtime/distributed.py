@@ -7,8 +7,9 @@ import itertools
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -23,10 +24,9 @@ from common.runtime.errors import PeerStopped, UserError
 Content = TypeVar("Content")
 
 PATIENCE = timedelta(days=7)  # a process may wait at a barrier while another trains; torchrun ends all when one fails
-
-
-STOPPED = "stopped"  # what a process leaves that others need not wait for
+STOPPED = "stopped"  # the key that a process leaves which others wait for in vain
 POLL = 0.02  # seconds between two looks at whether the others are done
+
 
 _alone: ContextVar[bool] = ContextVar("works as if it were the only process", default=False)
 _store: ContextVar[dist.Store | None] = ContextVar("what the processes count in", default=None)
@@ -103,12 +103,14 @@ def processes() -> Iterator[None]:
     store, number, count = next(rendezvous("env://", timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
+    store = dist.PrefixStore(gather(uuid.uuid4().hex)[0], store)  # torchrun may start processes again on the old one
     token = _store.set(store)
     try:
         yield
         barrier()  # or torchrun would soon take those that have nothing left to do for lost
     except BaseException:
-        store.set(STOPPED, "")
+        with suppress(RuntimeError):  # where the store has gone with its host
+            store.set(STOPPED, "")
         raise
     finally:
         _store.reset(token)
@@ -118,7 +120,8 @@ def processes() -> Iterator[None]:
 def claims(count: int) -> Iterator[int]:
     """The numbers 0 … count - 1, each to the process that is free first, in order; it ends when all are done.
 
-    A number is done when its process comes for the next one. Nobody waits for a process that has not begun.
+    A number is done when its process comes for the next one. Nobody waits for a process that has not begun. Every
+    process must come here, with the same count, as often as the others.
 
     Raises UserError where another process has stopped.
     """

@@ -29,16 +29,17 @@ BEGIN = """
     rank = distributed.rank()
     with distributed.processes():
 """
+STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as docs/cluster.md has it
 
 
-def two(folder, source):
-    """Run some lines in two processes within ``distributed.processes``."""
+def two(folder, source, *options):
+    """Run some lines in two processes within ``distributed.processes``; options of torchrun."""
     script = folder / "program.py"
     script.write_text(textwrap.dedent(BEGIN) + textwrap.indent(textwrap.dedent(source), "    "))
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *options, script],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **STORE},
         capture_output=True,
         text=True,
         timeout=120,
@@ -109,3 +110,21 @@ def test_a_process_that_waits_ends_when_the_other_stops(tmp_path, end):
     assert not (tmp_path / "returned").exists()
     if "mine" in end:
         assert "RuntimeError mine" in done.stdout and "PeerStopped" in done.stdout
+
+
+def test_processes_that_are_started_again_begin_to_count_anew(tmp_path):
+    done = two(
+        tmp_path,
+        """
+        def work(piece):
+            if piece == 1 and not Path("failed").exists():
+                Path("failed").touch()
+                raise RuntimeError
+            Path(f"done-{piece}").touch()
+        share(4, work)
+        assert len(list(Path().glob("done-*"))) == 4
+        """,
+        "--max-restarts=1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "failed").exists()
