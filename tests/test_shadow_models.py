@@ -8,6 +8,14 @@ import pytest
 
 from common.attacks import SHADOW_ATTACKS
 from common.cli.summary import main as summary
+from common.data.shadows import TARGET
+from common.defenses import DEFENSES
+from common.experiment.experiment import Experiment
+from common.experiment.shadow_store import Store
+from common.runtime import rng
+from common.runtime.images import to_float
+from common.runtime.paths import DatasetFolder
+from common.runtime.subject import Subject
 from tests import served
 from tests.miniature import files_below
 
@@ -66,11 +74,37 @@ def test_a_store_grows_and_is_audited(root: Path, capsys: pytest.CaptureFixture[
     assert len(report["vulnerable"]) == 10 and (results / "vulnerable.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize("defense", [name for name, each in DEFENSES.items() if each.needs_reference])
+def test_no_defence_learns_from_samples_that_attacks_are_scored_on(trained: Path, defense: str) -> None:
+    experiment = Experiment.at(DatasetFolder(trained / "digits"))
+    for canaries in (0, 8):
+        store = Store.of(experiment, Subject(defense=defense), canaries=canaries)
+        asked = {rng.sample_key(image) for image in to_float(store.pool.samples.images)}
+        for number in range(3):
+            assert store.subject_of(number).shadow == number  # the target too is trained anew
+            own = store.member_experiment(number)
+            for count in (len(own.partition.reference), len(own.partition.reference) + len(own.partition.validation)):
+                learnt_from = {rng.sample_key(image) for image in to_float(own.reference_part(count).images)}
+                assert learnt_from and not learnt_from & asked
+    assert Store.of(experiment, Subject(), canaries=0).subject_of(TARGET).shadow is None
+
+
+def test_a_defence_leaves_the_undefended_shadow_models_that_were_kept(root: Path) -> None:
+    assert served.run(root, *TRAIN, "undefended", "--count", "2", "--keep-models").returncode == 0
+    models = root / "digits" / "final-all-models" / "resnet"
+    kept = files_below(models / "undefended.shadows")
+    assert "0001.pth.tar" in kept
+    done = served.run(root, *TRAIN, "memguard", "--count", "2")
+    assert done.returncode == 0, done.stderr
+    assert files_below(models / "undefended.shadows") == kept
+    assert not list((models / "memguard.shadows").glob("*.pth.tar"))
+
+
 def test_canaries_are_in_models_of_their_own(root: Path) -> None:
     done = served.run(root, *TRAIN, "memguard", "--count", "8", "--canaries", "8")
     assert done.returncode == 0, done.stderr
     models = root / "digits" / "final-all-models" / "resnet"
-    assert not list((models / "undefended.shadows-8-canaries").glob("*.pth.tar"))  # which these were built on
+    assert not (models / "undefended.shadows-8-canaries").exists()  # which these were built on
     assert not list((models / "memguard.shadows-8-canaries").glob("*.pth.tar"))
     done = served.run(root, *AUDIT, "memguard", "--shadows", "8")
     assert done.returncode == 0, done.stderr

@@ -148,6 +148,11 @@ class Experiment:
         """Samples of the training set, on the device."""
         return self.population.train[torch.from_numpy(indices)].to(self.device)
 
+    def reference_part(self, count: int) -> Labelled:
+        """The last ``count`` samples of the reference set, of which the validation part comes first, on the device."""
+        whole = np.concatenate([self.partition.validation, self.partition.reference])
+        return self.training_part(whole[len(whole) - count :])
+
     def test_part(self, indices: np.ndarray) -> Labelled:
         """Samples of the test set, on the device."""
         return self.population.test[torch.from_numpy(indices)].to(self.device)

@@ -101,7 +101,7 @@ def _audit(store: Store) -> str:
             model=store.subject.model,
             seed=experiment.seed,
             shadows=len(numbers) - 1,
-            canaries=store.canaries,
+            canaries=store.subject.canaries,
             diffusion=experiment.evaluation_config.shadows.diffusion,
             samples={name: len(of_role) for name, of_role in places.items()},
             test_accuracy=accuracies[0],
@@ -118,11 +118,16 @@ def _audit(store: Store) -> str:
 
 
 def _notes(store: Store) -> list[str]:
-    """What the audit is not, where the classifier was trained elsewhere."""
+    """What the audit is not, where the classifier was trained elsewhere, or with the samples that are scored."""
     experiment, target = store.experiment, Subject(store.subject.model, store.subject.defense)
+    if store.trains_target and not store.subject.canaries:
+        return [
+            f"{store.subject.defense} learns from a reference set, which for the classifier itself are the non-members "
+            "here. So the target is trained anew, like its shadow models, with test images as its reference set."
+        ]
     if not experiment.folder.classifier(target).is_file() or not load_classifier(experiment, target).brought:
         return []
-    if store.canaries:
+    if store.subject.canaries:
         return [
             "The classifier that was trained elsewhere is not among these models: with canaries the target is trained "
             f"here too, as configs/{target.settings}.yaml says."

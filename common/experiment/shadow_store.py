@@ -47,16 +47,17 @@ class Store:
         return ("data", "classifier", "diffence", "evaluation", *of_diffusion, self.subject.defense)
 
     @property
-    def canaries(self) -> int:
-        return self.subject.canaries
-
-    @property
     def folder(self) -> Path:
         return self.experiment.folder.shadows(self.subject)
 
+    @property
+    def trains_target(self) -> bool:
+        """Whether the target is trained anew: with canaries, or where its defence has learnt from the non-members."""
+        return self.subject.canaries > 0 or DEFENSES[self.subject.defense].needs_reference
+
     def is_target(self, number: int) -> bool:
-        """Whether a model is the subject's own target, trained already; with canaries none is."""
-        return number == TARGET and self.canaries == 0
+        """Whether a model is the subject's own target, trained already."""
+        return number == TARGET and not self.trains_target
 
     def subject_of(self, number: int) -> Subject:
         if self.is_target(number):
@@ -70,12 +71,12 @@ class Store:
 
     @cached_property
     def pool(self) -> ShadowPool:
-        return ShadowPool(self.experiment, self.canaries)
+        return ShadowPool(self.experiment, self.subject.canaries)
 
     @property
     def training_command(self) -> str:
         options = "" if self.subject.model == "resnet" else f" --model {self.subject.model}"
-        options += f" --canaries {self.canaries}" if self.canaries else ""
+        options += f" --canaries {self.subject.canaries}" if self.subject.canaries else ""
         options += " --set evaluation.shadows.diffusion=own" if self.subject.own_diffusion else ""
         return f"python train_shadows.py --defense {self.subject.defense}{options}"
 
@@ -125,24 +126,21 @@ class Store:
             compute.device,
         )
 
-    @property
-    def defense_settings(self) -> dict[str, Any]:
-        defense = self.subject.defense
+    def _settings_of(self, defense: str) -> dict[str, Any]:
         return self.experiment.config(defense, DEFENSES[defense].config).model_dump()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Everything that the models and their answers depend on, but for their numbers."""
         experiment, subject = self.experiment, self.subject
-        built_on = {}
-        if DEFENSES[subject.defense].needs_undefended:
-            built_on = {"undefended": experiment.config("undefended", DEFENSES["undefended"].config).model_dump()}
+        defense = DEFENSES[subject.defense]
         return {
             "partition": experiment.partition.key,
             "seed": experiment.seed,
             "classifier": experiment.classifier_settings(subject.model),
-            subject.defense: self.defense_settings,
-            **built_on,
+            subject.defense: self._settings_of(subject.defense),
+            **({"undefended": self._settings_of("undefended")} if defense.needs_undefended else {}),
+            **({"reference": "test set"} if defense.needs_reference else {}),
             "precision": experiment.compute["classifier"].precision,
             "canaries": [self.pool.among.indices.tolist(), self.pool.among.labels.tolist()],
             "pool": self.pool.indices.tolist(),
@@ -154,7 +152,7 @@ class Store:
         if not self.subject.own_diffusion:
             return _hashes(self._of_target)
         own = self.experiment.ddpm_config.model_dump()
-        return {"own": own} if self.canaries else {"own": own, "target": _hashes(self._of_target)}
+        return {"own": own} if self.trains_target else {"own": own, "target": _hashes(self._of_target)}
 
     @property
     def key(self) -> str:
@@ -208,20 +206,20 @@ class Store:
                 "shadow models of both fences answer from the same reconstructions, each image with noise of its own: "
                 "steady.noise in configs/diffence.yaml must be per_image for them"
             )
-        if self.canaries == 0:
+        if not self.trains_target:
             path = experiment.folder.classifier(subject)
             experiment.folder.require(path, subject.training_command)
-            trained = load_classifier(experiment, subject).settings
-            if trained != self.defense_settings:
+            trained, wanted = load_classifier(experiment, subject).settings, self._settings_of(subject.defense)
+            if trained != wanted:
                 raise UserError(
                     f"{experiment.folder.shown(path)} was trained with other settings than shadow models would be "
-                    f"({difference(trained, self.defense_settings)}): train it again with `{subject.training_command}`"
+                    f"({difference(trained, wanted)}): train it again with `{subject.training_command}`"
                 )
 
     def _require_trainable_diffusion(self) -> None:
         """Raise UserError where own diffusion models cannot be trained, or the target's was not trained as they are."""
         train_ddpm.require_possible(self.experiment)
-        if self.canaries == 0:
+        if not self.trains_target:
             made_from, wanted = self._of_target.made_from, train_ddpm.job(self.experiment).made_from.ddpm or {}
             if made_from is None or made_from.ddpm != wanted:
                 changed = "not by this project" if made_from is None else difference(made_from.ddpm or {}, wanted)

@@ -47,6 +47,10 @@ class ShadowExperiment(Experiment):
         labels[torch.from_numpy(self.among.indices)] = torch.from_numpy(self.among.labels)
         return replace(data, train_labels=labels)
 
+    def reference_part(self, count: int) -> Labelled:
+        """Test samples, as many as there are: the others of the pool are the non-members whom attacks are scored on."""
+        return self.test_part(self.partition.test_order[:count])
+
     @cached_property
     def partition(self) -> Partition:
         return shadows.partition_of(self.base.partition, self.number, self.among)

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from common.defenses import DEFENSES
 from common.defenses.base import Task
 from common.experiment.experiment import Experiment
@@ -74,8 +72,8 @@ def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics, j
             config=settings,
             new_classifier=new_classifier,
             members=experiment.training_part(part.members),
-            reference=experiment.training_part(part.reference),
-            whole_reference=experiment.training_part(np.concatenate([part.validation, part.reference])),
+            reference=experiment.reference_part(len(part.reference)),
+            whole_reference=experiment.reference_part(len(part.validation) + len(part.reference)),
             tuning_members=experiment.training_part(experiment.tuning_members),
             selection=_selection_part(experiment, settings.checkpoint_selection),
             undefended=lambda: undefended_weights(experiment, subject, sha256=job.made_from.undefended or ""),

@@ -68,8 +68,10 @@ def _pools(store: Store, diffusion: DiffusionModel) -> dict[str, Reconstructions
 
 def _make_one(store: Store, number: int, *, keep_models: bool) -> None:
     experiment, subject = store.member_experiment(number), store.subject_of(number)
-    made = [] if subject.shadow is None else _trained(experiment, subject, diffusion=store.own_diffusion(number))
-    defended = load_classifier(experiment if made else store.experiment, subject)
+    anew = subject.shadow is not None
+    if anew:
+        _train(experiment, subject, diffusion=store.own_diffusion(number))
+    defended = load_classifier(experiment if anew else store.experiment, subject)
     diffusion, found = store.diffusion(number), {}
     for name, pool in _pools(store, diffusion).items():
         fence, key = store.fences[name]
@@ -80,29 +82,26 @@ def _make_one(store: Store, number: int, *, keep_models: bool) -> None:
     member = np.isin(store.pool.indices, experiment.partition.members)
     right = accuracy(defended.classifier, test)
     answers = ShadowAnswers(number, member, found["own"], found["near"], right, defended.privacy)
-    if not keep_models:  # before the answers are there, or a model whose run is killed in between would stay for ever
-        for each in made:
-            _remove(experiment.folder.classifier(each))
+    if anew and not keep_models:  # before the answers are there, or that of a run killed in between would stay for ever
+        _remove(experiment.folder.classifier(subject))
     answers.save(store.path(number), store=store.key)
 
 
-def _trained(experiment: ShadowExperiment, subject: Subject, *, diffusion: Path | None) -> list[Subject]:
-    """Train a shadow model, and before it the undefended one where its defence protects that; all of them.
+def _train(experiment: ShadowExperiment, subject: Subject, *, diffusion: Path | None) -> None:
+    """Train a shadow model, and before it the undefended one where its defence protects that.
 
     diffusion:  where its own diffusion model is to be, if it has one
     """
     needed = [subject.undefended] if DEFENSES[subject.defense].needs_undefended else []
-    made = [*needed, subject]
     with redirect_stdout(io.StringIO()):  # a line for each of many models would bury the bar
-        for each in made:
+        for each in [*needed, subject]:
             train_defense.train(experiment, each, published=False)
         if diffusion is not None:
             train_ddpm.make(experiment, train_ddpm.job(experiment, diffusion))
-    return made
 
 
 def _remove(checkpoint: Path) -> None:
-    """A model, and all that its training has left beside it."""
+    """A model, the undefended one that it protects, and all that their trainings have left beside them."""
     name = checkpoint.name.removesuffix(".pth.tar")
     for path in checkpoint.parent.glob(f"{name}.*"):
         if path.is_dir():

@@ -83,11 +83,13 @@ class DatasetFolder:
         folder = self.work / "final-all-models" / subject.model_folder
         if subject.shadow is None:
             return folder / f"{subject.name}.pth.tar"
-        return self.shadows(subject) / f"{subject.shadow:04}.pth.tar"
+        protected = ".undefended" if subject.protected_by else ""
+        return self.shadows(subject) / f"{subject.shadow:04}{protected}.pth.tar"
 
     def shadows(self, subject: Subject) -> Path:
         """The store of a subject's shadow models; those with canaries or diffusion models of their own have another."""
-        return self.work / "final-all-models" / subject.model_folder / f"{subject.name}.shadows{_kind(subject)}"
+        name = subject.protected_by or subject.name
+        return self.work / "final-all-models" / subject.model_folder / f"{name}.shadows{_kind(subject)}"
 
     @property
     def ddpm(self) -> Path:

@@ -14,6 +14,7 @@ class Subject:
     shadow:   the number of a shadow model, 0 being a target trained like them; None is the target itself
     canaries: how many samples it was trained with in the place of others that bear a wrong label
     own_diffusion: whether shadow models are fenced by a diffusion model of their own each
+    protected_by: of a shadow model without a defence, the defence that it is trained for, in whose store it then is
     original: the defence with the settings of whose own paper it was trained, a value of --original; None: with ours
     """
 
@@ -22,6 +23,7 @@ class Subject:
     shadow: int | None = None
     canaries: int = 0
     own_diffusion: bool = False
+    protected_by: str | None = None
     original: OriginalSettings | None = None
 
     def __str__(self) -> str:
@@ -56,7 +58,7 @@ class Subject:
     @property
     def undefended(self) -> "Subject":
         """The same without a defence, which some defences protect."""
-        return replace(self, defense="undefended")
+        return replace(self, defense="undefended", protected_by=None if self.shadow is None else self.defense)
 
     @property
     def training_command(self) -> str:
