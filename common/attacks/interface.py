@@ -76,7 +76,10 @@ class Needs:
                 if found < count:
                     return f"needs {count} queries a sample of the kind {kind!r}, and there are {found}"
         if self.boundary and observations.boundary is None:
-            return "needs a search for the boundary: `pip install -r requirements-boundary.txt`, then `--attacks all`"
+            return (
+                "needs a search for the boundary, which a fence that changes labels is not asked for: "
+                "`pip install -r requirements-boundary.txt`, then `--attacks all`"
+            )
         if self.shadows and observations.shadow_phi is None:
             return "needs shadow models, and there are none"
         return None

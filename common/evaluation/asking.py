@@ -1,6 +1,6 @@
 """What attackers ask about a role's samples beside the images themselves, and what they are answered."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,15 +27,18 @@ def ask(
 
     config:  of the search for the boundary
 
-    Of several processes only the first looks at labels where they are the classifier's own, since nobody else judges.
+    Of several processes only the first looks at the classifier's own labels, since nobody else judges.
     """
     images = fenced.population.images(role)
     blocks = list(_blocks(fenced, role, rule, needs, images, desc=desc))
-    judges, labels = distributed.is_first(), needs.labels.items()
-    kinds = [(kind, number) for kind, count in labels if judges or not rule.keeps_labels for number in range(count)]
-    kept = _labels_kept(fenced, role, rule, kinds, desc=f"{desc}, labels")
+    kinds = [(kind, number) for kind, count in needs.labels.items() for number in range(count)]
+    behind = None if rule.keeps_labels else _kept(_answered(fenced, role, rule, desc=desc), len(images), kinds)
+    if not distributed.is_first():
+        kinds = []
+    with progress.bar(total=len(kinds), unit="query", desc=f"{desc}, labels", shown=bool(kinds)) as bar:
+        own = _kept(_classified(fenced, images), len(images), kinds, tick=bar.update)
     distances = None
-    if needs.boundary and judges and rule.keeps_labels:  # a search behind another fence would take days
+    if needs.boundary and distributed.is_first():
         member, bank = np.arange(len(images)) < len(role.members), fenced.bank
         fence = bank.fence
         distances = boundary.search(
@@ -50,7 +53,8 @@ def ask(
         queries=tuple(kind for kind, asked in blocks for _ in range(asked.raw.shape[1])),
         asked=[asked for _, asked in blocks],
         label_queries=tuple(kind for kind, _ in kinds),
-        labels_kept=kept,
+        labels_kept=own,
+        behind=behind,
         boundary=distances,
     )
 
@@ -89,32 +93,47 @@ def _by_sample(of_numbers: torch.Tensor, count: int) -> torch.Tensor:
     return of_numbers.unflatten(0, (count, -1)).transpose(0, 1)
 
 
-def _labels_kept(
-    fenced: FencedPopulation, role: Role, rule: Rule, kinds: Sequence[tuple[LabelKind, int]], *, desc: str
-) -> np.ndarray:
-    """Whether changed images get the label of the image: bool [n, len(kinds)].
+Labels = Callable[[Sequence[tuple[LabelKind | QueryKind, int]]], torch.Tensor]
+"""Of each change in turn, what the changed images are labelled: int64 [changes, n]"""
 
-    The classifier says it, and nothing is purified, where the fence keeps labels.
-    """
-    fence, device, images = fenced.bank.fence, fenced.bank.device, fenced.population.images(role)
+
+def _classified(fenced: FencedPopulation, images: torch.Tensor) -> Labels:
+    """By the classifier, so nothing is purified."""
+    fence, device = fenced.bank.fence, fenced.bank.device
 
     def labels(asked: Sequence[tuple[LabelKind | QueryKind, int]]) -> torch.Tensor:
-        """Of each change in turn: int64 [len(asked), n]."""
-        if rule.keeps_labels:
-            x = torch.cat([changed(images, kind, number, seed=fence.key) for kind, number in asked])
-            return fence.labelling(to_float(x.to(device))).argmax(dim=1).unflatten(0, (len(asked), -1))
+        x = torch.cat([changed(images, kind, number, seed=fence.key) for kind, number in asked])
+        return fence.labelling(to_float(x.to(device))).argmax(dim=1).unflatten(0, (len(asked), -1))
+
+    return labels
+
+
+def _answered(fenced: FencedPopulation, role: Role, rule: Rule, *, desc: str) -> Labels:
+    """By the fence."""
+
+    def labels(asked: Sequence[tuple[LabelKind | QueryKind, int]]) -> torch.Tensor:
         found = []
         for kind, number in asked:
             parts = fenced.population.parts(role) if kind == "image" else _parts(fenced, role, kind, [number])
-            drawn = fenced.bank.draw(parts, until=rule, desc=f"{desc}, {kind} {number}")
+            drawn = fenced.bank.draw(parts, until=rule, desc=f"{desc}, labels, {kind} {number}")
             found.append(answer(drawn, rule).logits.argmax(dim=1))
         return torch.stack(found)
 
-    kept = torch.zeros(len(kinds), len(images), dtype=torch.bool)
-    own = labels([("image", 0)])
-    with progress.bar(total=len(kinds), unit="query", desc=desc, shown=bool(kinds) and rule.keeps_labels) as bar:
-        for start in range(0, len(kinds), TOGETHER):
-            rows = slice(start, start + TOGETHER)
-            kept[rows] = labels(kinds[rows]) == own
-            bar.update(len(kinds[rows]))
+    return labels
+
+
+def _kept(
+    labels: Labels,
+    n: int,
+    kinds: Sequence[tuple[LabelKind, int]],
+    *,
+    tick: Callable[[int], object] = lambda queries: None,
+) -> np.ndarray:
+    """Whether changed images get the label of the image: bool [n, len(kinds)]."""
+    kept = torch.zeros(len(kinds), n, dtype=torch.bool)
+    own = labels([("image", 0)]) if kinds else None
+    for start in range(0, len(kinds), TOGETHER):
+        rows = slice(start, start + TOGETHER)
+        kept[rows] = labels(kinds[rows]) == own
+        tick(len(kinds[rows]))
     return kept.T.numpy()
