@@ -1,14 +1,15 @@
 """Confidence: the probability of the true label (Song and Mittal, USENIX Security 2021)."""
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit
 
-from common.attacks.threshold import attack, of_label
+from common.attacks import statistics
+from common.attacks.threshold import attack
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """p_y, the probability of the true label."""
-    return of_label(softmax(logits, axis=1), labels)
+    """p_y - 1, y being the true label: so written it still tells answers apart whose p_y rounds to 1."""
+    return -expit(-statistics.phi_of(logits, labels))
 
 
 ATTACK = attack("confidence", confidence, source="Song and Mittal, USENIX Security 2021", published=True)

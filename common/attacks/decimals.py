@@ -58,5 +58,5 @@ def _digits(values: np.ndarray, place: int) -> np.ndarray:
     number below 1 lacks to 1. What stands just below a digit, through rounding, counts as that digit."""
     size = np.abs(values)
     digits = (np.floor(size * 10.0**place + 0.05) % 10).astype(int)
-    to_one = np.where(size < 1, 1 - size, size)
+    to_one = np.where(size <= 1, 1 - size, size)
     return np.where(np.minimum(size, to_one) >= 10.0 ** (2 - place), digits, NONE)

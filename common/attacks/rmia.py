@@ -1,14 +1,15 @@
 """RMIA: how much likelier the target makes a sample than most other samples, beside what shadow models say of both.
 
 Zarifzadeh et al., ICML 2024. Ratio(x) = p_y(x) by the target over p(x), its mean over models. The score is the share of
-samples z from outside the training set for which Ratio(x) / Ratio(z) >= gamma.
+samples z from outside the training set for which Ratio(x) / Ratio(z) >= gamma. Where models are sure, nearly all ratios
+lie within a factor of gamma; so samples that beat as many z are ranked by their own ratio.
 """
 
 from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import log_expit, logsumexp
+from scipy.special import expit, log_expit, logsumexp
 
 from common.attacks import statistics
 from common.attacks.interface import Attack, CannotRun, Fitting, Needs
@@ -69,8 +70,12 @@ def fit(needs: Needs, observations: Observations, fitting: Fitting, *, kind: Kin
 
 
 def beaten(known: np.ndarray, found: np.ndarray, *, gamma: float) -> np.ndarray:
-    """Share of rising log Ratio(z) [m] that each log Ratio(x) [n] exceeds by at least log(gamma): float64 [n]."""
-    return np.searchsorted(known, found - np.log(gamma), side="right") / len(known)
+    """How many of rising log Ratio(z) [m] each log Ratio(x) [n] exceeds by at least log(gamma): float64 [n] in [0, 1].
+
+    Of k of m the score is in ((k, k + 1)) / (m + 1), rising with Ratio(x).
+    """
+    count = np.searchsorted(known, found - np.log(gamma), side="right")
+    return (count + expit(found)) / (len(known) + 1)
 
 
 def scores(needs: Needs, known: Known, observations: Observations, *, kind: Kind) -> np.ndarray:

@@ -26,7 +26,7 @@ def test_toy_values_by_hand():
     ln = math.log
     entropy = 0.7 * ln(0.7) + 0.2 * ln(0.2) + 0.1 * ln(0.1)
     expected = {
-        "confidence": [0.7, 0.1],
+        "confidence": [-0.3, -0.9],
         "loss": [ln(0.7), ln(0.1)],
         "entropy": [entropy, entropy],
         "modified_entropy": [
@@ -47,7 +47,7 @@ def test_loss_is_minus_the_cross_entropy_of_torch(logits, shift):
         torch.from_numpy(logits), torch.from_numpy(labels), reduction="none"
     ).numpy()
     np.testing.assert_allclose(loss(logits, labels), -expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(confidence(logits, labels), np.exp(-expected), rtol=1e-10)
+    np.testing.assert_allclose(confidence(logits, labels) + 1, np.exp(-expected), rtol=1e-10, atol=1e-12)
 
 
 @given(batches)
@@ -79,7 +79,21 @@ def test_saturated_answers_have_finite_scores_and_the_right_one_is_more_like_a_m
     assert right == wrong if name == "entropy" else right > wrong
 
 
-def test_loss_tells_answers_apart_whose_probability_rounds_to_1():
+@pytest.mark.parametrize("name", ["confidence", "loss", "modified_entropy"])
+def test_answers_whose_probability_rounds_to_1_are_told_apart(name):
     logits = np.array([[50.0, 0.0, 0.0], [60.0, 0.0, 0.0], [700.0, 0.0, 0.0]])
-    expected = [-2 * math.exp(-50), -2 * math.exp(-60), -2 * math.exp(-700)]
-    np.testing.assert_allclose(loss(logits, np.zeros(3, dtype=np.int64)), expected, rtol=1e-12)
+    rest = [2 * math.exp(-50), 2 * math.exp(-60), 2 * math.exp(-700)]
+    expected = {
+        "confidence": [-p for p in rest],
+        "loss": [-p for p in rest],
+        "modified_entropy": [-(p**2) - 2 * (p / 2) ** 2 for p in rest],
+    }
+    found = SCORES[name](logits, np.zeros(3, dtype=np.int64))
+    np.testing.assert_allclose(found, expected[name], rtol=1e-12)
+    assert (np.diff(found[:2]) > 0).all()
+
+
+def test_answers_that_are_surely_wrong_are_told_apart():
+    logits = np.array([[50.0, 0.0, 0.0], [60.0, 0.0, 0.0], [700.0, 0.0, 0.0]])
+    found = modified_entropy(logits, np.ones(3, dtype=np.int64))
+    np.testing.assert_allclose(found, [-100 - math.log(0.5), -120 - math.log(0.5), -1400 - math.log(0.5)], rtol=1e-12)

@@ -227,7 +227,11 @@ def rmia_by_loops(fit_on, test, *, kind, a=0.3, gamma=2.0):
         return 1 / (1 + math.exp(-observations.answers[sample, 0, 0])) / mean
 
     others = [ratio(fit_on, z) for z in range(len(fit_on)) if not fit_on.member[z]]
-    return [sum(ratio(test, x) / z >= gamma for z in others) / len(others) for x in range(len(test))]
+    found = []
+    for x in range(len(test)):
+        beaten = sum(ratio(test, x) / z >= gamma for z in others)
+        found.append((beaten + ratio(test, x) / (1 + ratio(test, x))) / (len(others) + 1))
+    return found
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmia", "online"), ("rmia_offline", "offline")])
@@ -242,7 +246,15 @@ def test_rmia_by_loops(name, kind):
 
 
 def test_a_ratio_of_exactly_gamma_counts():
-    assert rmia.beaten(np.array([0.0, 1.0]), np.array([1.0, 1.5]), gamma=math.e).tolist() == [0.5, 0.5]
+    found = rmia.beaten(np.array([0.0, 1.0]), np.array([1.0, 1.5, 2.0]), gamma=math.e)
+    assert np.floor(3 * found).tolist() == [1, 1, 2]
+
+
+def test_of_samples_that_beat_as_many_the_greater_ratio_is_more_like_a_member():
+    """Where models are sure, no ratio is gamma times another, and the counts alone would tell nothing."""
+    ratios = np.linspace(-0.3, 0.3, 20)
+    found = rmia.beaten(np.sort(ratios), ratios, gamma=2.0)
+    assert (np.diff(found) > 0).all() and (found >= 0).all() and (found < 1).all()
 
 
 def test_too_few_models_are_named():

@@ -111,7 +111,7 @@ def slow_scores(z, y):
     """By attack, as the published evaluation defines them, with higher for members."""
     p = probabilities(z)
     return {
-        "confidence": p[y],
+        "confidence": p[y] - 1,
         "loss": math.log(p[y]),
         "entropy": math.fsum(q * math.log(q) for q in p),
         "modified_entropy": (1 - p[y]) * math.log(p[y])
