@@ -210,8 +210,7 @@ def judge_answers(
         if said.all():
             return Judged(protocol, scored, resamples.of(attack), asked)
         some = Scored(scored.scores[said], scored.member[said])
-        of_some = Bootstrap.draw(some.member, resamples=config.bootstrap, seed=seed, name=(attack.name,))
-        return Judged(protocol, some, of_some, asked, said)
+        return Judged(protocol, some, resamples.of(attack).among(said, scored.member), asked, said)
 
     times = 2 + (choice.FOLDS if protocol.chooses else 0)  # each attack is run, resampled, and tried in each fold
     with progress.outer(total=times * len(protocol.attacks), unit="attack", desc=f"attacks, {protocol.name}") as bar:

@@ -65,8 +65,8 @@ class Judged:
             balanced_accuracy_ci=list(interval95(self.accuracies)),
             tpr_at_fpr={fpr: point.tpr for fpr, point in at_fpr.items()},
             tnr_at_fnr={fnr: point.tpr for fnr, point in at_fnr.items()},
-            tpr_points={fpr: _point(point, float(fpr)) for fpr, point in at_fpr.items()},
-            tnr_points={fnr: _point(point, float(fnr)) for fnr, point in at_fnr.items()},
+            tpr_points={fpr: _point(point, float(fpr), strict=strict) for fpr, point in at_fpr.items()},
+            tnr_points={fnr: _point(point, float(fnr), strict=strict) for fnr, point in at_fnr.items()},
             ppv={} if hindsight else _precisions(roc.point_at(scores, member, 0.0)),
             queries=self.queries,
         )
@@ -76,14 +76,16 @@ def _accuracy_of_fitted(scores: np.ndarray, member: np.ndarray) -> float:
     return roc.balanced_accuracy(scores, member, 0.0)
 
 
-def _point(point: proportions.Point, allowed: float) -> Point:
+def _point(point: proportions.Point, allowed: float, *, strict: bool) -> Point:
+    """A rate is resolved where one mistake is allowed: a share of 1 / n, which strictly must be below the limit."""
+    mistakes = allowed * point.non_members
     return Point(
         hits=point.true_positives,
         of=point.members,
         mistakes=point.false_positives,
         among=point.non_members,
         interval=list(proportions.clopper_pearson(point.true_positives, point.members)),
-        resolved=allowed * point.non_members >= 1,
+        resolved=mistakes > 1 if strict else mistakes >= 1,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import t
 
 from common.attacks import SHADOW_ATTACKS
 from common.attacks.interface import CannotRun, Fitting
@@ -10,6 +11,7 @@ from common.evaluation.shadow_record import Epsilon, OfAllModels, OneRun, Rate, 
 from common.evaluation.shadows import Models, Scores, each_in_turn, separations
 from common.statistics import epsilon, roc
 from common.statistics.bootstrap import Bootstrap, interval95
+from common.statistics.proportions import clopper_pearson
 
 FPRS, FNRS = ("0.001", "0.01"), ("0.001",)
 LEAST_CANARIES = 4  # of whom two guesses are made
@@ -41,7 +43,7 @@ def under_fence(models: Models, roles: Roles, fitting: Fitting, *, resamples: in
             auc_ci=list(interval95(_resampled(judged, resamples=resamples, seed=fitting.seed))),
             models=of_all_models(judged),
             canaries=of_all_models(of_canaries[name]) if len(canaries) >= LEAST_CANARIES else None,
-            epsilon=_epsilon(known, judged, delta=delta),
+            epsilon=epsilon_of(known, judged, delta=delta),
         )
     chosen = max(on_fitting, key=on_fitting.__getitem__)
     one_run = _one_run(chosen, of_canaries[chosen], delta=delta) if len(canaries) >= LEAST_CANARIES else None
@@ -52,7 +54,7 @@ def of_all_models(scores: Scores) -> OfAllModels:
     aucs = scores.aucs
     return OfAllModels(
         auc=float(aucs.mean()),
-        auc_ci=_over_models(aucs),
+        auc_ci=over_models(aucs),
         tpr_at_fpr={fpr: rate(scores, float(fpr)) for fpr in FPRS},
         tnr_at_fnr={fnr: rate(Scores(-scores.scores, ~scores.member), float(fnr)) for fnr in FNRS},
     )
@@ -67,9 +69,12 @@ def rate(scores: Scores, allowed: float) -> Rate:
         for of_model, inside in zip(hits.reshape(scores.member.shape), scores.member, strict=True)
         if inside.any()
     ]
+    interval = over_models(np.array(by_model))
+    if len(set(by_model)) == 1:  # as where none is hit: models that agree are not sure
+        interval = list(clopper_pearson(int(hits[member].sum()), int(member.sum())))
     return Rate(
         value=float(hits[member].mean()),
-        interval=_over_models(np.array(by_model)),
+        interval=interval,
         mistakes=allowed * int((~member).sum()),
     )
 
@@ -78,10 +83,12 @@ def _part(scores: Scores, places: np.ndarray) -> Scores:
     return Scores(scores.scores[:, places], scores.member[:, places])
 
 
-def _over_models(values: np.ndarray) -> list[float]:
-    """The mean's 95 % interval by its standard error, kept in [0, 1]."""
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 1.0
-    return [float(np.clip(mean + side * 1.96 * error, 0, 1)) for side in (-1, 1)]
+def over_models(values: np.ndarray) -> list[float]:
+    """The mean's 95 % interval by its standard error and Student's t, kept in [0, 1]; [0, 1] for one value."""
+    if len(values) < 2:
+        return [0.0, 1.0]
+    width = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return [float(np.clip(values.mean() + side * width, 0, 1)) for side in (-1, 1)]
 
 
 def _resampled(judged: Scores, *, resamples: int, seed: int) -> np.ndarray:
@@ -90,11 +97,15 @@ def _resampled(judged: Scores, *, resamples: int, seed: int) -> np.ndarray:
     return Bootstrap.draw(member, resamples=resamples, seed=seed).aucs(scores, member)
 
 
-def _epsilon(known: Scores, judged: Scores, *, delta: float) -> Epsilon:
-    """Of the target, at the threshold with the greatest bound on the fitting role."""
+def epsilon_of(known: Scores, judged: Scores, *, delta: float) -> Epsilon:
+    """Of the target, at the threshold with the greatest bound on the fitting role.
+
+    Of equal ones, as where few samples prove nothing there, the one that tells members and others apart best.
+    """
     thresholds = np.unique(known.scores[0])
-    bounds = [epsilon.lower_bound(roc.point_at(*known.of_target, each), delta=delta) for each in thresholds]
-    point = roc.point_at(*judged.of_target, float(thresholds[int(np.argmax(bounds))]))
+    points = [roc.point_at(*known.of_target, each) for each in thresholds]
+    promises = [(epsilon.lower_bound(each, delta=delta), abs(each.tpr - each.fpr)) for each in points]
+    point = roc.point_at(*judged.of_target, float(thresholds[promises.index(max(promises))]))
     return Epsilon(
         lower_bound=epsilon.lower_bound(point, delta=delta),
         ceiling=epsilon.ceiling(point.members, point.non_members, delta=delta),

@@ -41,6 +41,15 @@ class Bootstrap:
             np.hstack([self.non_member_counts, other.non_member_counts]),
         )
 
+    def among(self, chosen: np.ndarray, member: np.ndarray) -> "Bootstrap":
+        """The same resamples of some of the samples, bool [n]; each weighs as much as all that were chosen."""
+        parts = []
+        for counts, there in ((self.member_counts, chosen[member]), (self.non_member_counts, chosen[~member])):
+            drawn = counts[:, there]
+            total = drawn.sum(axis=1, keepdims=True)  # 0 where none of them was drawn: then they are taken as they are
+            parts.append(np.where(total > 0, drawn * there.sum() / np.maximum(total, 1), 1.0))
+        return Bootstrap(*parts)
+
     def non_member_means(self, values: np.ndarray) -> np.ndarray:
         """Their mean over the non-members of every resample: values float64 [non-members] -> float64 [B]."""
         return self.non_member_counts @ values / self.non_member_counts.shape[1]

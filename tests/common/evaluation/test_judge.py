@@ -158,6 +158,7 @@ def test_rates_are_below_the_limit_as_published_and_at_most_the_limit_where_held
     for protocol, expected in ((HELD_OUT, 0.999), (PUBLISHED, 0.0)):
         row = Judged(protocol, Scored(scores, member), once).measured
         assert row.tpr_at_fpr["0.001"] == row.tnr_at_fnr["0.001"] == expected
+        assert row.tpr_points["0.001"].resolved is not protocol.strict_rates  # below 1 in 1,000 none is allowed
 
 
 def test_every_attack_has_the_resamples_of_the_samples_it_is_judged_on():
@@ -168,6 +169,26 @@ def test_every_attack_has_the_resamples_of_the_samples_it_is_judged_on():
     for name, expected in counts.items():
         for verdict in (pair.without, pair.fenced):
             assert np.array_equal(verdict.attacks[name].bootstrap.member_counts, expected)
+
+
+def test_an_attack_that_scores_some_samples_shares_the_resamples_of_all():
+    drawn, _, _ = run(ONCE)
+    member = drawn.roles["final_test"].member
+    said = np.ones(len(member), dtype=bool)
+    said[[1, -1]] = False
+
+    class OfSome(Protocol):
+        attacks = (
+            replace(ATTACKS["loss"], scores=lambda *given: np.where(said, ATTACKS["loss"].scores(*given), np.nan)),
+        )
+
+    pair = judge(replace(drawn, protocol=OfSome("held_out", chooses=False)), CONFIG, seed=3)
+    found, drawn_there = (
+        pair.without.attacks["loss"].bootstrap.member_counts,
+        pair.bootstrap.member_counts[:, said[member]],
+    )
+    assert found.shape == (CONFIG.bootstrap, (said & member).sum())
+    np.testing.assert_allclose(found / found.shape[1], drawn_there / drawn_there.sum(axis=1, keepdims=True))
 
 
 class TwoAttacks(Protocol):
