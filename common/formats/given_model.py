@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from common.formats import exported_program
 from common.models import own
 from common.runtime.errors import UserError
 
@@ -16,7 +17,7 @@ def load(model: str, device: torch.device) -> Callable[[torch.Tensor], torch.Ten
     """The classifier of ``package.module:function``, which is called without arguments, or of a file.
 
     It takes images [B, C, H, W] and answers [B, K], on the device. Modules are in evaluation mode. A function runs the
-    user's own code; a file is read by torch's own readers.
+    user's own code; of a file nothing is run but the network.
 
     Raises UserError naming what could not be loaded.
     """
@@ -44,5 +45,5 @@ def _of_file(path: Path, device: torch.device) -> Callable[[torch.Tensor], torch
     if not path.is_file():
         raise UserError(f"--model {path} not found: expected package.module:function, or a TorchScript or .pt2 file")
     if path.suffix == PROGRAM:
-        return torch.export.load(str(path)).module().to(device)
+        return exported_program.load(path).to(device)
     return torch.jit.load(str(path), map_location=device).eval()
