@@ -5,10 +5,11 @@ A file is read by a reader that runs nothing in it.
 
 import io
 import pickle
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -76,9 +77,45 @@ def _read_npz(data: bytes) -> np.ndarray:
 
 def _read_pickle(data: bytes) -> np.ndarray:
     array = _ArrayUnpickler(io.BytesIO(data)).load()
-    if type(array) is not np.ndarray:
+    if not isinstance(array, _Array):
         raise ValueError(f"expected a numpy array, found {type(array).__name__}")
-    return array
+    return array.values
+
+
+class _Kind:
+    """What stands for numpy's dtype, which takes from a file what makes it read memory that is not its own."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        if type(name) is not str or not re.fullmatch(r"[a-zA-Z][0-9]{1,9}", name):
+            raise pickle.UnpicklingError("it holds something else than an integer array")
+        self.dtype = np.dtype(name)
+        if self.dtype.kind not in "iu":
+            raise pickle.UnpicklingError(f"expected a one-dimensional integer array, found {self.dtype}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Only the byte order."""
+        if state[1] not in ("<", ">", "=", "|"):
+            raise pickle.UnpicklingError("it holds something else than an integer array")
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """What stands for numpy's array, whose ``values`` are read as a buffer."""
+
+    def __init__(self, *_: object) -> None:
+        self.values = np.empty(0, dtype=np.int64)
+
+    def __setstate__(self, state: tuple[object, tuple[int, ...], _Kind, object, bytes]) -> None:
+        _, shape, kind, _, data = state
+        self.values = _values(data, kind, shape)
+
+
+def _values(data: bytes | bytearray, kind: _Kind, shape: tuple[int, ...]) -> np.ndarray:
+    if not isinstance(data, (bytes, bytearray)) or not isinstance(kind, _Kind) or type(shape) is not tuple:
+        raise pickle.UnpicklingError("it holds something else than an integer array")
+    if len(shape) != 1:
+        raise pickle.UnpicklingError(f"expected a one-dimensional integer array, found {kind.dtype} of shape {shape}")
+    return np.frombuffer(data, dtype=kind.dtype, count=shape[0])
 
 
 def _bytes_of_latin1(text: str, encoding: str) -> bytes:
@@ -90,21 +127,21 @@ def _bytes_of_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _array_of_buffer(buffer: bytes | bytearray, dtype: np.dtype, shape: tuple[int, ...], *_: object) -> np.ndarray:
+def _array_of_buffer(buffer: bytes | bytearray, kind: _Kind, shape: tuple[int, ...], *_: object) -> _Array:
     """How protocol 5 writes an array down; its order in memory does not matter, since one dimension is wanted."""
-    if not isinstance(buffer, (bytes, bytearray)) or type(shape) is not tuple or len(shape) != 1:
-        raise pickle.UnpicklingError("it holds something else than an array of one dimension")
-    return np.frombuffer(buffer, dtype=dtype, count=shape[0])
+    array = _Array()
+    array.values = _values(buffer, kind, shape)
+    return array
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Reads the pickle of a plain numpy array; any other global is refused before anything of it runs."""
+    """Reads the pickle of a plain integer array, with nothing of numpy's own that a file could set the state of."""
 
     _ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array,
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Kind,
         ("_codecs", "encode"): _bytes_of_latin1,
         ("numpy.core.numeric", "_frombuffer"): _array_of_buffer,
         ("numpy._core.numeric", "_frombuffer"): _array_of_buffer,

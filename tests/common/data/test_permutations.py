@@ -2,6 +2,8 @@ import codecs
 import pickle
 import pickletools
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -104,6 +106,57 @@ def test_a_pickle_with_a_command_is_refused_and_not_run(tmp_path, protocol):
     path.write_bytes(pickle.dumps(RunsACommand(marker), protocol=protocol))
     assert "system, which an integer array does not need" in refusal(path)
     assert_armed(path, marker)
+
+
+class _Raw:
+    """An array whose state, and that of its type, are as a file says."""
+
+    def __init__(self, dtype, state):
+        self.dtype, self.state = dtype, state
+
+    def __reduce__(self):
+        return np.empty(0).__reduce__()[0], (np.ndarray, (0,), b"b"), self.state
+
+
+class _RawType:
+    def __init__(self, name, state):
+        self.arguments, self.state = (name, False, True), state
+
+    def __reduce__(self):
+        return np.dtype, self.arguments, self.state
+
+
+def test_a_type_that_would_make_numbers_addresses_is_refused(tmp_path):
+    """A type of raw bytes with a field of objects: numpy itself ends there with a signal."""
+    fields = (("a",), {"a": (np.dtype(object), 0)})
+    dtype = _RawType("V8", (3, "|", None, *fields, 8, 1, 1))
+    path = tmp_path / "order.pkl"
+    path.write_bytes(pickle.dumps(_Raw(dtype, (1, (10,), dtype, False, b"\x41" * 80))))
+    read = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from pathlib import Path; from common.data import "
+    read += f"permutations; permutations.read_permutation(Path({str(path)!r}), size=10)"
+    ended = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "UserError" in ended.stderr
+    theirs = f"import pickle; print(pickle.load(open({str(path)!r}, 'rb')))"
+    assert subprocess.run([sys.executable, "-c", theirs], capture_output=True, check=False).returncode < 0
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (1, (10,), np.dtype("i8"), False, b"\0" * 79),
+        (1, (2**62,), np.dtype("i8"), False, b"\0" * 80),
+        (1, (-1,), np.dtype("O"), False, b"\0" * 80),
+        (1, 10, np.dtype("i8"), False, b"\0" * 80),
+        (1, (10,), "i8", False, b"\0" * 80),
+        (1, (10,), np.dtype("i8"), False, [0] * 10),
+        (1, (10,)),
+        7,
+    ],
+)
+def test_an_array_whose_state_does_not_fit_is_refused(tmp_path, state):
+    path = tmp_path / "order.pkl"
+    path.write_bytes(pickle.dumps(_Raw(None, state)))
+    assert "not a readable .pkl file" in refusal(path)
 
 
 def test_a_command_inside_an_array_of_objects_is_refused_and_not_run(tmp_path):
