@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data.config import MOST_CLASSES
 from common.data.pool import Pool
 from common.runtime import storage
 from common.runtime.errors import UserError
@@ -28,6 +29,8 @@ def of_file(path: Path) -> tuple[Pool, np.ndarray | None]:
         raise UserError(f"{path}: labels: expected integers [{len(images)}], as many as images, {said}")
     if not len(labels) or labels.min() < 0:
         raise UserError(f"{path}: labels: expected classes counted from 0")
+    if labels.max() >= MOST_CLASSES:
+        raise UserError(f"{path}: labels: {labels.max()} is too large: there may be {MOST_CLASSES} classes, from 0")
     if member is not None and (member.shape != labels.shape or member.dtype != np.bool_):
         said = f"found {member.dtype} {list(member.shape)}"
         raise UserError(f"{path}: member: expected bool [{len(labels)}], {said}")

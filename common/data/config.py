@@ -8,6 +8,7 @@ from common.data.partition import DataConfig
 from common.runtime.config import Positive, PositiveFloat, Strict, later
 from common.runtime.images import ImageSpec, Size, size_of
 
+MOST_CLASSES = 65_536
 Archive = Literal["CIFAR10", "CIFAR100", "SVHN", "CelebA"]
 Labels = Literal["folders", "utkface"]
 Name = Annotated[str, Field(min_length=1)]
@@ -53,7 +54,7 @@ class DatasetConfig(DataConfig):
     source: Source
     size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
     channels: Literal[1, 3]
-    classes: Annotated[int, Field(ge=2, le=65_536)]
+    classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)]
     mean: list[Share]
     std: list[PositiveFloat]
     member_list: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = later(None)
