@@ -95,25 +95,28 @@ def _read_npz(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Answers | N
 
 def _read_csv(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Answers | None]]:
     header, *rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True) if row]
-    if len(set(header)) < len(header):
-        raise ValueError("two columns have the same name")
+    names = ["labels" if name.strip() == "label" else name.strip() for name in header]
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"two columns have the same name, {twice}")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise ValueError(f"line {number} has {len(row)} fields, and the first line {len(header)}")
-    cells = np.array(rows, dtype=str).reshape(len(rows), len(header))
-    by_kind: dict[str, dict[int, int]] = {}
+    by_kind: dict[str, dict[int, np.ndarray]] = {}
     arrays = {}
-    for place, name in enumerate(header):
-        numbered = re.fullmatch(rf"({'|'.join(COLUMNS)})_(0|[1-9][0-9]{{0,5}})", name.strip())
+    for place, name in enumerate(names):
+        column = _numbers([row[place] for row in rows], name)
+        numbered = re.fullmatch(rf"({'|'.join(COLUMNS)})_(0|[1-9][0-9]{{0,5}})", name)
         if numbered:
-            by_kind.setdefault(numbered[1], {})[int(numbered[2])] = place
+            by_kind.setdefault(numbered[1], {})[int(numbered[2])] = column
         else:
-            arrays["labels" if name.strip() == "label" else name.strip()] = _numbers(cells[:, place], name)
-    for kind, places in by_kind.items():
-        if sorted(places) != list(range(len(places))):
-            raise ValueError(f"columns {kind}_…: expected the numbers 0 … {len(places) - 1}, each once")
-        columns = [_numbers(cells[:, places[number]], f"{kind}_{number}") for number in range(len(places))]
-        arrays[_plural(kind)] = np.stack(columns, axis=1)
+            arrays[name] = column
+    for kind, columns in by_kind.items():
+        if sorted(columns) != list(range(len(columns))):
+            raise ValueError(f"columns {kind}_…: expected the numbers 0 … {len(columns) - 1}, each once")
+        if _plural(kind) in arrays:
+            raise ValueError(f"columns {_plural(kind)} and {kind}_…: both are of the same")
+        arrays[_plural(kind)] = np.stack([columns[number] for number in range(len(columns))], axis=1)
     return arrays, {_plural(kind): outputs for kind, outputs in COLUMNS.items()}
 
 
@@ -122,10 +125,14 @@ def _plural(kind: str) -> str:
 
 
 TRUTHS = {"true": 1.0, "false": 0.0}
+LONGEST = 400  # characters of a number
 
 
-def _numbers(cells: np.ndarray, name: str) -> np.ndarray:
+def _numbers(cells: list[str], name: str) -> np.ndarray:
     """A column as float64 [n]; true and false are 1 and 0."""
+    longest = max(map(len, cells), default=0)
+    if longest > LONGEST:
+        raise ValueError(f"column {name}: expected numbers, found a cell of {longest} characters")
     try:
         return np.array([TRUTHS.get(cell.strip().lower(), cell) for cell in cells], dtype=np.float64)
     except ValueError as error:

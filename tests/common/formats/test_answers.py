@@ -1,5 +1,7 @@
 """Files of answers: each way of writing them gives the same, and what is wrong is said by name."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,10 @@ def test_arrays_that_do_not_belong_are_refused(tmp_path, change, says):
     [
         ("label,member,logit_0,logit_2\n0,1,1,1\n", "expected the numbers 0 … 1"),
         ("label,member,logit_0,logit_0\n0,1,1,1\n", "same name"),
+        ("label,member,logit_0, logit_0\n0,1,1,1\n", "same name, logit_0"),
+        ("label,member,labels,logit_0\n0,1,1,1\n", "same name, labels"),
+        ("label,member,logits,logit_0\n0,1,1,1\n", "logits and logit_…"),
+        (f"label,member,logit_0\n0,1,{'1' * 401}\n", "column logit_0: .* a cell of 401 characters"),
         ("label,member,logit_0,logit_1\n0,1,1\n", "line 2 has 3 fields"),
         ("label,member,logit_0,logit_1\n0,maybe,1,1\n", "column member"),
         ("label,member\n0,1\n", "found none"),
@@ -62,6 +68,17 @@ def test_arrays_that_do_not_belong_are_refused(tmp_path, change, says):
 def test_tables_that_are_none_are_refused(tmp_path, text, says):
     with pytest.raises(UserError, match=says):
         answers.read(csv(tmp_path, text))
+
+
+def test_a_long_cell_does_not_multiply_the_table(tmp_path):
+    table = csv(tmp_path, "label,member,logit_0\n" + "0,1,1\n" * 2000 + f"0,1,{'x' * 100_000}\n")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="a cell of 100000 characters"):
+            answers.read(table)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000  # bytes; as a table of one width it takes 2,400,000,000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_such_file_is_refused(tmp_path):
