@@ -43,7 +43,9 @@ class _UNet(_Described):
     sample_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
     in_channels: int = 3
     out_channels: int = 3
-    block_out_channels: list[int] = Field(default=[224, 448, 672, 896])
+    # bounded because the network is built, if without weights, before it is known whether the file has room for it
+    block_out_channels: list[int] = Field(default=[224, 448, 672, 896], min_length=1, max_length=16)
+    layers_per_block: Annotated[int, Field(gt=0, le=32)] = 2
     center_input_sample: Literal[False] = False  # else images would be expected in [0, 1]
     time_embedding_type: Literal["positional"] = "positional"
     class_embed_type: None = None

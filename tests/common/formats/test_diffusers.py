@@ -164,6 +164,8 @@ def test_without_the_package_the_error_says_how_to_install_it(tmp_path, monkeypa
         ("unet/config.json", {"in_channels": 3}, "in_channels, out_channels are (3, 1), expected as many"),
         ("unet/config.json", {"out_channels": 3}, "in_channels, out_channels are (1, 3), expected as many"),
         ("unet/config.json", {"out_channels": 2}, "diffusers cannot read it"),
+        ("unet/config.json", {"block_out_channels": [8] * 17, "sample_size": 2**12}, "block_out_channels: List should"),
+        ("unet/config.json", {"layers_per_block": 10**6}, "layers_per_block: Input should be less than"),
         ("unet/config.json", {"block_out_channels": [8]}, "diffusers cannot read it"),
         ("unet/config.json", {"block_out_channels": [8, 24]}, "diffusers cannot read it"),
         ("unet/config.json", {"layers_per_block": 2}, "diffusers cannot read it"),
