@@ -95,8 +95,9 @@ _NUMPY_SCALARS += [(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("co
 def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
     """Read a checkpoint's tensors and plain values; nothing stored in the file is ever run.
 
-    Raises UserError naming the file where it is truncated, holds anything but plain data, or lacks a key of
-    ``expect`` (key -> type); Damaged where its content does not fit its checksum.
+    Raises UserError naming the file where it is truncated, holds anything but plain data or a tensor that is larger
+    than what is stored of it, or lacks a key of ``expect`` (key -> type); Damaged where its content does not fit its
+    checksum.
     """
     try:
         data = path.read_bytes()
@@ -110,6 +111,8 @@ def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
             f"{path}: not a readable checkpoint (missing, truncated, or it holds more than tensors and plain values): "
             f"{reason}"
         ) from error
+    if _is_expanded(content):
+        raise UserError(f"{path}: it holds a tensor of more values than are stored: save it with .contiguous()")
     wanted = ", ".join(f"{key} ({kind.__name__})" for key, kind in expect.items())
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a dict with {wanted or 'text keys'}, found {type(content).__name__}")
@@ -121,6 +124,21 @@ def read(path: Path, *, expect: Mapping[str, type]) -> Checkpoint:
     if wrong:
         raise UserError(f"{path}: expected a dict with {wanted}; missing or of another type: {', '.join(wrong)}")
     return Checkpoint(content, storage.bytes_sha256(data), checked)
+
+
+def _is_expanded(content: Any) -> bool:
+    """Whether a tensor in it stands for more memory than the file has: a few bytes could ask for any amount."""
+    left, seen = [content], set()
+    while left:
+        value = left.pop()
+        if isinstance(value, torch.Tensor):
+            strided = value.layout == torch.strided and not (value.is_meta or value.is_nested)
+            if strided and value.untyped_storage().nbytes() < value.numel() * value.itemsize:
+                return True
+        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            left += value.values() if isinstance(value, dict) else value
+    return False
 
 
 def _fits(content: dict[str, Any], said: Any) -> bool:

@@ -244,6 +244,15 @@ def test_a_checkpoint_carries_the_checksum_of_its_content(tmp_path):
     assert not checkpoints.read(tmp_path / "other.pt", expect=EXPECT).checked
 
 
+@pytest.mark.parametrize("make", [lambda tensor: {"a": [tensor]}, lambda tensor: {"a": ({"b": tensor},)}])
+def test_a_tensor_of_more_values_than_are_stored_is_refused_before_memory_is_asked_for(tmp_path, make):
+    torch.save({**make(torch.zeros(1).expand(2**40)), "checksum": "0" * 64}, tmp_path / "c.pt")
+    with pytest.raises(UserError, match=r"c\.pt: it holds a tensor of more values than are stored"):
+        checkpoints.read(tmp_path / "c.pt", expect={})
+    torch.save(make(torch.zeros(2, 3).T), tmp_path / "c.pt")
+    checkpoints.read(tmp_path / "c.pt", expect={})
+
+
 CONTENT = {"state_dict": {"w": torch.arange(8.0), "n": torch.tensor(3)}, "best_acc": 0.5, "epoch": 3, "t": (1, [None])}
 
 
