@@ -18,13 +18,15 @@ def read(
 ) -> tuple[Labelled, Labelled]:
     """Images uint8 [n, C, H, W] of two trees of class folders, or of two .npz files, with labels.
 
-    classes:  names of the class folders in the order of the labels; None: those of both trees, sorted
+    classes:  names of the class folders in the order of the labels; None: those of both trees, sorted. A file beside a
+              tree needs them, since only the file has numbers
     size:     that pictures are brought to, see ``pictures.read``; None takes that which all have
 
     Grey images stay grey where all are. Raises UserError naming what does not fit.
     """
     paths = members, non_members
     pools = [arrays.of_file(path)[0] if path.is_file() else pictures.of_folders(path) for path in paths]
+    _require_told_apart(paths, pools, classes)
     names = sorted({name for pool in pools for name in pool.classes}) if classes is None else list(classes)
     labels = [
         pool.labels if path.is_file() else _relabelled(pool, names, source=path)
@@ -49,6 +51,19 @@ def read(
                 bar.update()
             found.append(Labelled(torch.stack(images), torch.from_numpy(of_pool)))
     return found[0], found[1]
+
+
+def _require_told_apart(paths: Sequence[Path], pools: Sequence[Pool], classes: Sequence[str] | None) -> None:
+    """Raise UserError where nothing says which class folder has which number, or which images are meant."""
+    for path, pool in zip(paths, pools, strict=True):
+        if pool.training is not None:
+            raise UserError(f"{path} holds train/ and test/: say which of them these images are, such as {path}/train")
+    if classes is None and len({path.is_file() for path in paths}) > 1:
+        file, folder = sorted(paths, key=lambda path: not path.is_file())
+        raise UserError(
+            f"{file} has numbers for its classes and {folder} has names: "
+            "give a file with the names in the order of the numbers (--classes)"
+        )
 
 
 def _relabelled(pool: Pool, names: Sequence[str], *, source: Path) -> np.ndarray:

@@ -54,3 +54,25 @@ def test_arrays_keep_their_labels(tmp_path):
     np.savez(tmp_path / "x.npz", images=images, labels=[4, 0, 1, 2, 3])
     found = given_images.read(tmp_path / "x.npz", tmp_path / "x.npz")[0]
     assert np.array_equal(found.images.permute(0, 2, 3, 1).numpy(), images) and found.labels.tolist() == [4, 0, 1, 2, 3]
+
+
+def test_numbers_and_names_of_classes_are_not_mixed_unless_their_order_is_given(tmp_path):
+    """Sorted as text the folder 10 would be class 2, which is another one in the file."""
+    folders = [str(number) for number in range(11)]
+    others = tree(tmp_path / "others", folders, sizes=((6, 4),))
+    np.savez(tmp_path / "x.npz", images=np.zeros((11, 6, 4, 3), dtype=np.uint8), labels=np.arange(11))
+    for paths in ((tmp_path / "x.npz", others), (others, tmp_path / "x.npz")):
+        with pytest.raises(UserError, match=r"x\.npz has numbers for its classes and .*others has names: .*--classes"):
+            given_images.read(*paths)
+        for found in given_images.read(*paths, classes=folders):
+            assert sorted(found.labels.tolist()) == list(range(11))
+    assert given_images.read(others, others)[0].labels.tolist() == [0, 1, *range(2, 11)]
+
+
+def test_test_images_are_not_taken_for_members(tmp_path):
+    others = tree(tmp_path / "others", ["x", "y"])
+    for part in ("train", "test"):
+        tree(tmp_path / "data" / part, ["x", "y"])
+    with pytest.raises(UserError, match=r"data holds train/ and test/: say which of them .*data/train"):
+        given_images.read(tmp_path / "data", others)
+    assert len(given_images.read(tmp_path / "data" / "train", others)[0]) == 4
