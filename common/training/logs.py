@@ -24,7 +24,7 @@ def read(checkpoint: Path) -> dict[str, np.ndarray]:
             raise ValueError("it is too long")
         header, *rows = csv.reader(path.read_text().splitlines(), strict=True)
         values = np.array(rows, dtype=np.float64)
-        if not rows or values.shape[1] != len(header) or len(set(header)) != len(header) or header[0] != "round":
+        if not rows or values.shape[1] != len(header) or len(set(header)) != len(header) or header[:1] != ["round"]:
             raise ValueError("it is no table of rounds")
     except (ValueError, OSError, csv.Error) as error:
         raise UserError(f"{path}: not the log of a training ({error}): move it away") from error

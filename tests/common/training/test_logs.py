@@ -13,7 +13,18 @@ def test_each_measurement_is_read_and_there_may_be_no_log(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "round,loss\n", "loss\n1\n", "round,loss\n1,x\n", "round,loss\n1\n2,3\n", "round,a,a\n1,2,3\n", "\x00"]
+    "text",
+    [
+        "",
+        "round,loss\n",
+        "loss\n1\n",
+        "round,loss\n1,x\n",
+        "round,loss\n1\n2,3\n",
+        "round,a,a\n1,2,3\n",
+        "\x00",
+        "\n\n",
+        ",\n",
+    ],
 )
 def test_what_is_no_log_is_refused_by_name(tmp_path, text):
     (tmp_path / "hamp.pth.tar.log.csv").write_text(text)
