@@ -61,9 +61,13 @@ def of_utkface(root: Path) -> Pool:
 def of_files(
     root: Path, found: Sequence[tuple[Path, int]], classes: Sequence[str], *, training: int | None = None
 ) -> Pool:
-    """Files below a folder with their labels."""
+    """Files below a folder with their labels. Raises UserError where a name cannot stand on a line of a list."""
     paths = [path for path, _ in found]
     names = [path.relative_to(root).as_posix() for path in paths]
+    for name in names:
+        written = name.encode(errors="replace").decode()
+        if written.splitlines() != [name]:
+            raise UserError(f"{root}: {name!a} is not one line of UTF-8, as names of images must be: rename the file")
     states = [path.stat() for path in paths]
     return Pool(
         names=names,

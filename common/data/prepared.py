@@ -12,7 +12,7 @@ from pydantic import Field
 
 from common.data import arrays, celeba, pictures
 from common.data.config import DatasetConfig
-from common.data.pool import Pool, listed
+from common.data.pool import Pool, lines_of, listed
 from common.data.raw import RawData
 from common.runtime import ownership, progress, storage
 from common.runtime.config import Strict, parse
@@ -88,7 +88,7 @@ def _ordered(folder: DatasetFolder, config: DatasetConfig, pool: Pool) -> tuple[
         path = folder.member_list(config.member_list)
         if not path.is_file():
             raise UserError(f"{folder.shown(path)} not found: it names the members (member_list in configs/data.yaml)")
-        members = listed(pool, path.read_text(encoding="utf-8").splitlines(), source=folder.shown(path))
+        members = listed(pool, lines_of(path), source=folder.shown(path))
         parts, of_list, training = [members, np.setdiff1d(everything, members)], len(members), None
     generator = np.random.RandomState(ORDER_SEED)
     numbers = np.concatenate([generator.permutation(part) for part in parts])

@@ -136,8 +136,12 @@ def read_npz(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
         raise ValueError(f"its arrays have {unpacked / 2**30:.0f} GiB, more than {MOST_UNPACKED / 2**30:.0f}")
     if isinstance(file, io.BytesIO):
         file.seek(0)
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    with np.load(file, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is no array")
+    return arrays
 
 
 def _seal(path: Path, data: bytes) -> bytes:

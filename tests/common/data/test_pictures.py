@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +38,14 @@ def test_a_folder_without_classes_is_refused_with_what_it_should_be(tmp_path):
         pictures.of_folders(tmp_path)
     with pytest.raises(UserError, match="nowhere: not a folder that can be read"):
         pictures.of_folders(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [b"gr\xf6\xdfe.png", b"two\nlines.png"])
+def test_a_name_that_no_list_can_hold_is_refused_before_any_image_is_read(tmp_path, name):
+    imitations.pictures(tmp_path, ("owl", "auk"), each=1, size=(4, 4))
+    (tmp_path / "owl" / os.fsdecode(name)).write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"'owl/.*' is not one line of UTF-8, .*: rename the file"):
+        pictures.of_folders(tmp_path)
 
 
 def test_utkface_is_labelled_by_race_and_others_are_left_out(tmp_path):

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 from torchvision import datasets as tv
@@ -77,6 +79,11 @@ def test_a_list_says_who_the_members_are_whatever_the_seed(folder, tmp_path):
     with pytest.raises(UserError, match=r"birds/configs/data\.yaml: members is 9, but the list names 10"):
         nine = config.sizes.model_copy(update={"members": 9})
         partition.make(data, nine, dataset="birds", seed=0, permutation=None)
+    (folder.root / "configs" / "members.txt").write_text("\ufeffowl/000.png\n")
+    assert prepare(folder, config)[1].listed == 1
+    (folder.root / "configs" / "members.txt").write_bytes("größe.png".encode("latin1"))
+    with pytest.raises(UserError, match=r"members\.txt: not a text file that can be read"):
+        prepare(folder, config)
     for text, said in (("owl/000.png\nowl/000.png", "owl/000.png stands twice"), ("eagle.png", "eagle.png is none of")):
         (folder.root / "configs" / "members.txt").write_text(text)
         with pytest.raises(UserError, match=said):
@@ -138,11 +145,15 @@ def test_arrays_are_read_as_they_are(folder, tmp_path):
         ({"labels": np.full(30, 2**63, np.uint64)}, "9223372036854775808 is too large"),
         ({"member": np.zeros(30, int)}, r"member: expected bool \[30\]"),
         ({"labels": np.array([{}] * 30)}, "not a .npz file of plain arrays"),
+        ({}, r"not a .npz file of plain arrays \(notes.txt is no array"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(tmp_path, changes, said):
     with pytest.raises(UserError, match=f"some.npz: .*{said}"):
-        arrays.of_file(write_arrays(tmp_path / "some.npz", **changes))
+        write_arrays(tmp_path / "some.npz", **changes)
+        with zipfile.ZipFile(tmp_path / "some.npz", "a") as archive:
+            archive.writestr("notes.txt", "no array") if not changes else None
+        arrays.of_file(tmp_path / "some.npz")
 
 
 def test_celeba_has_eight_classes_of_three_attributes(folder, monkeypatch):
