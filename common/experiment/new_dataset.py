@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.data import arrays, celeba, pictures
-from common.data.config import DatasetConfig, Labels, Source
+from common.data.config import DatasetConfig, Labels
 from common.data.partition import LEAST
 from common.data.pool import Pool, lines_of, listed
 from common.runtime import config, progress, storage
@@ -167,21 +167,23 @@ def _config(
     member_list: str | None = None,
     limit: int | None = None,
 ) -> DatasetConfig:
+    """Raises UserError naming the source and what of it no dataset can be."""
     members, reference = shares
     mean, std = normalisation
-    return DatasetConfig(
-        source=Source.model_validate(source),
-        size=size if isinstance(size, int) else list(size),
-        channels=3 if len(mean) == 3 else 1,
-        classes=classes,
-        mean=mean,
-        std=std,
-        members=members,
-        reference=reference,
-        validation=reference // 10,
-        member_list=member_list,
-        limit=limit,
-    )
+    content = {
+        "source": source,
+        "size": size if isinstance(size, int) else list(size),
+        "channels": len(mean),
+        "classes": classes,
+        "mean": mean,
+        "std": std,
+        "members": members,
+        "reference": reference,
+        "validation": reference // 10,
+        "member_list": member_list,
+        "limit": limit,
+    }
+    return config.parse(content, DatasetConfig, source=next(iter(source.values())))
 
 
 def _data_yaml(content: DatasetConfig, classes: list[str]) -> str:

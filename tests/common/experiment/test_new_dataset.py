@@ -122,3 +122,17 @@ def test_too_few_pictures_are_told_with_the_least_that_works(root, tmp_path):
     few = imitations.pictures(tmp_path / "few", ("auk", "owl"), each=10, size=(8, 8))
     with pytest.raises(UserError, match="20 images give 6 members and 8 non-members: roles need at least 8 of each"):
         made(root, name="birds", images=few)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "said"),
+    [
+        ((30, 4, 4), np.zeros(30, int), r"classes: Input should be greater than or equal to 2, found 1"),
+        ((30, 1, 4097), np.arange(30) % 2, r"size.*: Input should be less than or equal to 4096, found 4097"),
+    ],
+)
+def test_arrays_that_are_no_dataset_are_refused_by_name(root, tmp_path, shape, labels, said):
+    np.savez(tmp_path / "odd.npz", images=np.zeros(shape, dtype=np.uint8), labels=labels)
+    with pytest.raises(UserError, match=rf"odd\.npz: \d mistakes?\n(.*\n)*?  {said}"):
+        made(root, name="odd", arrays=tmp_path / "odd.npz")
+    assert not (root / "odd").exists()
