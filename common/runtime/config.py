@@ -183,12 +183,15 @@ class _Loader(yaml.SafeLoader):
     """PyYAML without its surprises: of two equal keys it keeps the last in silence, and it reads 010 as 8, 1:30 as 90.
 
     Here the first is a mistake, and numbers are YAML 1.2's: what else looks like one is refused. So are aliases, by
-    which a few lines can stand for more than any memory holds.
+    which a few lines can stand for more than any memory holds, and tags, which say what kind a value is.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not read", self.peek_event().start_mark)
+            raise yaml.composer.ComposerError(None, None, "aliases are not read", event.start_mark)
+        if event.tag is not None:
+            raise yaml.composer.ComposerError(None, None, f"tags such as {event.tag} are not read", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

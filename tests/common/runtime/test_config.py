@@ -161,6 +161,13 @@ def test_what_is_not_plain_yaml_is_refused(tmp_path, text):
     assert "not valid YAML" in refusal(tmp_path, text)
 
 
+@pytest.mark.parametrize("value", ["!!int ''", "!!bool x", "!!timestamp x", "!!float ''", "!!map {}", "! x", "!!int 3"])
+def test_tags_are_refused_by_name(tmp_path, value):
+    assert "tags such as" in refusal(tmp_path, f"epochs: {value}\n")
+    with pytest.raises(UserError, match=r"--set undefended\.epochs=.*: not a YAML value: tags such as"):
+        config.parse_overrides([f"undefended.epochs={value}"])
+
+
 @pytest.mark.parametrize("text", ["", "just text\n", "- 1\n- 2\n", "null\n"])
 def test_a_file_without_keys_is_refused(tmp_path, text):
     assert "the file: " in refusal(tmp_path, text)
