@@ -69,8 +69,11 @@ def _ends() -> Iterator[str]:
 
 
 def _is_another(folder: Path, report: Report) -> bool:
-    """Whether a folder is taken by another evaluation."""
+    """Whether a folder is taken by another evaluation, as one is whose report is damaged."""
     try:
-        return bool(storage.read_json(folder / "report.json").get("evaluation") != report.evaluation)
+        there = storage.read_json(folder / "report.json")
     except FileNotFoundError:
         return folder.exists()
+    except (OSError, ValueError):
+        return True
+    return not isinstance(there, dict) or there.get("evaluation") != report.evaluation

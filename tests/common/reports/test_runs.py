@@ -46,6 +46,17 @@ def test_the_same_evaluation_is_written_over_and_another_one_is_kept(report, tmp
     assert kept(target) == {"scenario-2": "first", "scenario-2-2": "other"}
 
 
+@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"evaluation": "fi', b"\xff"])
+def test_a_kept_evaluation_that_is_damaged_is_left_alone(report, tmp_path, damaged):
+    write(tmp_path, report)
+    there = tmp_path / "runs" / "scenario-2" / "report.json"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(damaged)
+    runs.keep(tmp_path, report.model_copy(update={"evaluation": "other"}))
+    assert there.read_bytes() == damaged
+    assert json.loads((tmp_path / "runs" / "scenario-2-2" / "report.json").read_text())["evaluation"] == "first"
+
+
 def test_the_links_of_a_page_that_is_kept_lead_where_they_led(report, tmp_path):
     """They are relative, and what is kept lies two folders deeper."""
     target, other = tmp_path / "undefended", tmp_path / "undefended_shadows" / PAGE
