@@ -32,11 +32,12 @@ def markdown(header: Row, rows: Sequence[Row]) -> str:
 
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "\\": r"\textbackslash{}"}
 _LATEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "…": r"\ldots{}"}
+_LATEX |= {"<": "$<$", ">": "$>$", "|": "$|$"}  # which LaTeX's first encoding, OT1, prints as other signs
 
 
 def in_latex(text: str) -> str:
-    """A text in which nothing is a command of LaTeX."""
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    """A text in which nothing is a command of LaTeX; ``->`` is an arrow."""
+    return r"$\to$".join("".join(_LATEX.get(sign, sign) for sign in part) for part in text.split("->"))
 
 
 def latex(header: Row, rows: Sequence[Row]) -> str:

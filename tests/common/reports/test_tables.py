@@ -23,6 +23,10 @@ def test_nothing_in_a_cell_or_caption_is_a_command_of_latex():
     )
 
 
+def test_signs_that_latex_would_print_as_others_are_mathematics():
+    assert tables.in_latex("76.2 -> 64.8 | <1 or >2") == r"76.2 $\to$ 64.8 $|$ $<$1 or $>$2"
+
+
 def test_titles_and_prose_of_each_style():
     assert tables.title("a_b", style="latex") == r"\subsection*{a\_b}" and tables.title("a", style="text") == "a"
     assert tables.title("a", style="markdown", depth=4) == "#### a"
