@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.reports.pictures import MEMBER, NON_MEMBER, new_figure
+from common.reports.pictures import new_figure, of_kinds
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # of Okabe and Ito
 MARKERS = ("s", "o", "^", "D", "v", "P", "x")
@@ -56,10 +56,7 @@ def histograms(panels: Mapping[str, np.ndarray], member: np.ndarray, *, label: s
     low, high = np.quantile(together, [0.002, 0.998])
     bins = np.linspace(low, high, 41)
     for axis, (name, values) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        for kind, chosen, colour, hatch in (
-            ("members", member, MEMBER, "//"),
-            ("non-members", ~member, NON_MEMBER, ""),
-        ):
+        for kind, chosen, colour, hatch in of_kinds(member):
             clipped = np.clip(values[chosen], bins[0], bins[-1])
             axis.hist(clipped, bins=bins, density=True, color=colour, alpha=0.55, hatch=hatch, label=kind)
         axis.set_title(name, fontsize=9)

@@ -17,7 +17,8 @@ from common.runtime import storage
 from common.statistics.bootstrap import Bootstrap
 
 WITHOUT, WITH, STEADY = "#0072b2", "#d55e00", "#009e73"  # of Okabe and Ito, which any eye keeps apart
-LOOKS = {ALONE: (WITHOUT, "s"), FENCES["held_out"]: (WITH, "o"), FENCES["steady"]: (STEADY, "^")}
+LOOKS = {ALONE: (WITHOUT, "s", "-"), FENCES["held_out"]: (WITH, "o", "--"), FENCES["steady"]: (STEADY, "^", "-.")}
+"""Of a side: colour, marker and dashes, so that grey tells them apart too."""
 WIDTH = 4.2  # inches: at the width of a phone its letters are still read
 MANY = 10  # answers of a bin, from which on its accuracy says something
 MEMBER, NON_MEMBER = "#cc79a7", "#009e73"
@@ -32,12 +33,12 @@ def roc(sides: Mapping[str, Verdict], *, title: str) -> Figure:
     least = 0.5 / int(kinds.max())
     fprs = np.geomspace(least, 1, 200)
     for label, verdict in sides.items():
-        attack, (colour, _) = verdict.best_attack, LOOKS[label]
+        attack, (colour, _, dash) = verdict.best_attack, LOOKS[label]
         judged = verdict.attacks[attack]
         tpr = Bootstrap.once(judged.scored.member).tprs(*judged.scored, fprs)[0]
         lo, hi = np.quantile(judged.bootstrap.tprs(*judged.scored, fprs), [0.025, 0.975], axis=0)
         name = f"{label}: {attack}, AUC {verdict.best.auc:.2f}"
-        axes.plot(fprs, np.maximum(tpr, least), color=colour, label=name)
+        axes.plot(fprs, np.maximum(tpr, least), color=colour, linestyle=dash, label=name)
         axes.fill_between(fprs, np.maximum(lo, least), np.maximum(hi, least), color=colour, alpha=0.2, linewidth=0)
     axes.plot(fprs, fprs, color="grey", linestyle=":", label="guessing")
     one = 1 / int((~member).sum())
@@ -56,10 +57,10 @@ def phis(sides: Mapping[str, Verdict], *, title: str) -> Figure:
     lo, hi = np.quantile(together, [0.002, 0.998])
     bins = np.linspace(lo, hi, 41)
     for axis, (label, verdict) in zip(axes, sides.items(), strict=True):
-        member = verdict.test.observations.membership
-        for kind, chosen, colour in (("members", member, MEMBER), ("non-members", ~member, NON_MEMBER)):
+        for kind, chosen, colour, hatch in of_kinds(verdict.test.observations.membership):
             clipped = np.clip(verdict.test.phi[chosen], bins[0], bins[-1])
-            axis.hist(clipped, bins=bins, density=True, color=colour, alpha=0.55, label=f"{kind} ({chosen.sum()})")
+            look = {"color": colour, "hatch": hatch, "alpha": 0.55, "label": f"{kind} ({chosen.sum()})"}
+            axis.hist(clipped, bins=bins, density=True, **look)
         if verdict.interval is not None and np.isfinite(verdict.interval).all():
             for end in verdict.interval:
                 axis.axvline(end, color="black", linestyle="--", linewidth=1)
@@ -69,6 +70,11 @@ def phis(sides: Mapping[str, Verdict], *, title: str) -> Figure:
     axes[-1].set_xlabel("phi = log p_top - log(1 - p_top) of the answer")
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def of_kinds(member: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
+    """Members and non-members of bool [n]: what they are called, who they are, their colour and their hatch."""
+    return [("members", member, MEMBER, "//"), ("non-members", ~member, NON_MEMBER, "")]
 
 
 def asked(attacks: Mapping[str, object]) -> dict[int, str]:
@@ -83,7 +89,7 @@ def near_copies(sides: Mapping[str, Verdict], *, title: str) -> Figure | None:
         return None
     figure, axes = new_figure(WIDTH, 5.6, rows=2)
     for label, verdict in sides.items():
-        colour, marker = LOOKS[label]
+        colour, marker, dash = LOOKS[label]
         rows = [verdict.attacks[name].measured for name in by_queries.values()]
         points = [row.tpr_points["0.01"] for row in rows]
         curves = (
@@ -92,7 +98,7 @@ def near_copies(sides: Mapping[str, Verdict], *, title: str) -> Figure | None:
         )
         for axis, (values, ends) in zip(axes, curves, strict=True):
             lo, hi = zip(*ends, strict=True)
-            axis.plot(list(by_queries), values, color=colour, marker=marker, label=label)
+            axis.plot(list(by_queries), values, color=colour, linestyle=dash, marker=marker, label=label)
             axis.fill_between(list(by_queries), lo, hi, color=colour, alpha=0.2, linewidth=0)
     ticks = list(by_queries)
     for axis, name, guess in zip(axes, ("AUC", "TPR at 1 % FPR"), (0.5, 0.01), strict=True):
@@ -108,7 +114,7 @@ def reliability(sides: Mapping[str, UnderProtocol], *, title: str) -> Figure:
     """Accuracy against confidence of the answers to non-members, each side below the other."""
     figure, axes = new_figure(WIDTH, 2.6 * len(sides) + 0.4, rows=len(sides))
     for axis, (name, part) in zip(np.atleast_1d(axes), sides.items(), strict=True):
-        (colour, _), utility = LOOKS[name], part.utility
+        (colour, *_), utility = LOOKS[name], part.utility
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=name)
         if utility is not None:
