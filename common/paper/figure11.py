@@ -91,5 +91,6 @@ ITEM = Item(
     ("undefended",),
     make,
     of=words.NOT_KNOWN,
+    counts=words.scored,
     cases=cases,
 )

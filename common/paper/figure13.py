@@ -108,4 +108,5 @@ ITEM = Item(
     diffusion=diffusion,
     cases=cases,
     lacks=lacks,
+    counts=words.scored_as_published,
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.paper import words
 from common.paper.bench import HELD, Bench
 from common.paper.interface import Item, Made
 from common.paper.table3 import SCENARIOS
@@ -35,8 +36,8 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         says=f"phi alone tells members from others {'less' if max(away[1:]) < away[0] else 'not always less'} behind "
         f"Diffence, in scenario {least} the least",
         figures=figures,
-        notes=["The interval is tuned on samples that are not shown."],
+        notes=["The interval is tuned on samples that are not shown.", words.fence(benches)],
     )
 
 
-ITEM = Item("Figure 4: phi of members and non-members", ("undefended",), make, of="CIFAR-100")
+ITEM = Item("Figure 4: phi of members and non-members", ("undefended",), make, of="CIFAR-100", counts=words.shown)

@@ -52,8 +52,14 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
+def answered(bench: Bench) -> str:
+    """How many samples the error is of."""
+    role = bench.experiment.partition.roles(bench.experiment.evaluation_config.num_sample)[HELD.test]
+    return f"{words.members(bench)} The calibration error is of answers to {len(role.non_members):,} non-members."
+
+
 def _changes(before: float, after: Sequence[float]) -> str:
     return ", ".join(f"{100 * (value / before - 1):+.0f} %" for value in after)
 
 
-ITEM = Item("Figure 6: expected calibration error", DEFENSES, make, of=words.AVERAGED, cases=cases)
+ITEM = Item("Figure 6: expected calibration error", DEFENSES, make, of=words.AVERAGED, cases=cases, counts=answered)

@@ -9,7 +9,7 @@ from common.evaluation.shadow_record import UnderFence
 from common.experiment import shadow_audit
 from common.experiment.shadow_store import Store
 from common.paper import words
-from common.paper.bench import Bench, mean
+from common.paper.bench import HELD, Bench, mean
 from common.paper.interface import Item, Made, Table
 from common.paper.table3 import DEFENSES
 from common.reports import charts
@@ -77,6 +77,16 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
+def counts(bench: Bench) -> str:
+    """How many samples the rates are of."""
+    store, _ = stores(bench)[0]
+    scored = len(store.pool.roles[HELD.test])
+    return (
+        f"{words.members(bench)} In each model attacks are scored on the same {scored:,} members and other training "
+        "samples, about half of them its own members; the images with a wrong label are not among them."
+    )
+
+
 def _sides(found: Sequence[Mapping[str, UnderFence]], names: Collection[str]) -> list[list[float]]:
     """TPR and TNR alone, and behind the fence, averaged over datasets."""
     return [[mean(values) for values in zip(*(_rates(of[kind], names) for of in found), strict=True)] for kind in KINDS]
@@ -97,4 +107,6 @@ def _mean_of_six(falls: Mapping[str, Sequence[float]], place: int) -> tuple[floa
     return (mean(known) if known else math.nan), said
 
 
-ITEM = Item("Figure 7: few false positives, with shadow models", DEFENSES, make, of="SVHN", shadows=stores)
+ITEM = Item(
+    "Figure 7: few false positives, with shadow models", DEFENSES, make, of="SVHN", shadows=stores, counts=counts
+)

@@ -53,4 +53,5 @@ ITEM = Item(
     diffusion=diffusion,
     cases=cases,
     lacks=lacks,
+    counts=words.scored_as_published,
 )

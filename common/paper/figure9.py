@@ -77,4 +77,5 @@ ITEM = Item(
     ("undefended",),
     make,
     of=words.NOT_KNOWN,
+    counts=words.scored,
 )

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from common.experiment.experiment import Experiment
 from common.experiment.shadow_store import Store
+from common.paper import words
 from common.paper.bench import Bench, Case
 from common.reports.paper import Paper
 from common.runtime.subject import Subject
@@ -66,6 +67,7 @@ class Item:
     diffusion:  the diffusion models that it trains for itself
     shadows:    stores of shadow models, with how many each has
     cases:      whose verdicts it asks for
+    counts:     says how many samples a dataset has, and on how many of them something is judged
     timed:      it takes the time of what it does, so nothing else runs meanwhile
     lacks:      says what it needs that only the user can bring, where that is missing
     """
@@ -78,5 +80,6 @@ class Item:
     diffusion: Callable[[Bench], Sequence[OwnDiffusion]] = lambda bench: ()
     shadows: Callable[[Bench], Sequence[tuple[Store, int]]] = lambda bench: ()
     cases: Callable[[Bench], Sequence[Case]] = lambda bench: ()
+    counts: Callable[[Bench], str] = words.members
     timed: bool = False
     lacks: Callable[[Bench], str | None] = lambda bench: None

@@ -11,7 +11,7 @@ from common.experiment.experiment import Experiment
 from common.experiment.fence import require_diffusion_model
 from common.experiment.plan import Item as Planned
 from common.experiment.train_all import Options, Step
-from common.paper import ITEMS, words, write
+from common.paper import ITEMS, settings, write
 from common.paper.bench import Bench, Case
 from common.paper.interface import Item, OwnDiffusion
 from common.paper.write import Place
@@ -207,5 +207,6 @@ def _make(name: str, request: Request, benches: Sequence[Bench]) -> None:
     others = "" if request.other is None else f" --other-diffusion {request.other.name}"
     seed = "" if request.options.seed == 0 else f" --seed {request.options.seed}"
     command = f"bash reproduce.sh {name}{datasets}{seed}{others}"
-    write.write(place, item, made, command=command, sizes=list(map(words.sizes, benches)))
+    about = [note for bench in benches for note in (*settings.departures(item, bench), item.counts(bench))]
+    write.write(place, item, made, command=command, about=about)
     print(f"{place.page}: {item.title}\n  paper: {made.paper}\n  here:  {made.ours}")

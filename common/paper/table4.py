@@ -66,8 +66,9 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         tables=[Table("Per cent, without Diffence and with it.", header, rows)],
         notes=[
             words.JUDGED[AS_PUBLISHED],
-            "Recipes are those of common/configs/original/, which say where an author's value is not known, how many "
-            "members and which network the authors have: here these are the dataset folder's.",
+            "Recipes are those of common/configs/original/, but for what the dataset's own configs/original/ replaces. "
+            "They say where an author's value is not known, how many members and which network the authors have: here "
+            "these are the dataset folder's.",
         ],
     )
 
@@ -84,4 +85,5 @@ ITEM = Item(
     of="CIFAR-100",
     others=trained,
     cases=cases,
+    counts=words.scored_as_published,
 )

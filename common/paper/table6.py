@@ -64,8 +64,17 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     )
 
 
+def counts(bench: Bench) -> str:
+    """How many samples the gap and the boundary are judged on."""
+    role = bench.experiment.partition.roles(bench.experiment.evaluation_config.num_sample)[HELD_OUT.test]
+    return (
+        f"{words.members(bench)} The gap is scored on {len(role.members):,} of them and {len(role.non_members):,} "
+        f"non-members, the boundary on {bench.experiment.evaluation_config.boundary.samples} and as many."
+    )
+
+
 def _searched(benches: Sequence[Bench]) -> str:
     return " and ".join(sorted({str(bench.experiment.evaluation_config.boundary.samples) for bench in benches}))
 
 
-ITEM = Item("Table VI: label-only attacks", DEFENSES, make, of=words.AVERAGED, cases=cases)
+ITEM = Item("Table VI: label-only attacks", DEFENSES, make, of=words.AVERAGED, cases=cases, counts=counts)

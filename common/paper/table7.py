@@ -90,4 +90,5 @@ ITEM = Item(
     of="CIFAR-10",
     diffusion=diffusion,
     cases=cases,
+    counts=words.scored_as_published,
 )

@@ -1,11 +1,17 @@
 """What pages of the paper's items say in the same words."""
 
 import math
+from collections.abc import Collection, Mapping, Sequence
 
-from common.paper.bench import AS_PUBLISHED, HELD, THRESHOLDS, Bench
+from common.evaluation.record import UnderProtocol
+from common.paper.bench import AS_PUBLISHED, HELD, THRESHOLDS, Bench, mean
 
 AVERAGED = "CIFAR-10, CIFAR-100 and SVHN, averaged"
 NOT_KNOWN = "a dataset that is not recorded here"
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+NAMES |= {"selena": "SELENA", "advreg": "AdvReg", "hamp": "HAMP", "relaxloss": "RelaxLoss", "dpsgd": "DP-SGD"}
+NAMES |= {"memguard": "MemGuard"}
+"""Of datasets and defences, as sentences write them."""
 HELD_OUT = "every choice but that of the best attack kept away from the samples that are scored"
 JUDGED = {
     AS_PUBLISHED: "Attacks are judged as the paper's code judges them: thresholds in hindsight, the interval tuned on "
@@ -20,15 +26,65 @@ RECIPES = (
 )
 
 
-def sizes(bench: Bench) -> str:
-    """How many samples a dataset has."""
-    partition, most = bench.experiment.partition, bench.experiment.evaluation_config.num_sample
-    of, role = len(partition.members), partition.roles(most)[HELD.test]
+def members(bench: Bench) -> str:
+    """How many members a dataset has; all that is said where no attack is judged."""
+    of = len(bench.experiment.partition.members)
+    return f"{bench.name} has {of:,} members (the paper: 25,000 of CIFAR, 5,000 of SVHN and UTKFace, 10,000 of CelebA)."
+
+
+def _counts(bench: Bench) -> str:
+    """Of the final test."""
+    role = bench.experiment.partition.roles(bench.experiment.evaluation_config.num_sample)[HELD.test]
+    return f"{len(role.members):,} of them and {len(role.non_members):,} non-members"
+
+
+def shown(bench: Bench) -> str:
+    return f"{members(bench)} What is shown is of {_counts(bench)}."
+
+
+def scored(bench: Bench) -> str:
+    """Where attacks are judged on the final test alone."""
+    return f"{members(bench)} Attacks are scored on {_counts(bench)} (the paper: 2,000 and 2,000)."
+
+
+def scored_as_published(bench: Bench) -> str:
+    """Where thresholds are scored on the samples too that the interval is tuned on."""
+    roles = bench.experiment.partition.published_roles(bench.experiment.evaluation_config.num_sample)
+    of, known = (roles[name] for name in (AS_PUBLISHED.test, AS_PUBLISHED.tuning))
     return (
-        f"{bench.name} has {of} members (the paper: 25,000 of CIFAR, 5,000 of SVHN and UTKFace, 10,000 of CelebA). "
-        f"Attacks are scored on {len(role.members)} of them and {len(role.non_members)} others; as the paper's code "
-        "judges, thresholds also on those that tune the interval (the paper: 2,000 and 2,000)."
+        f"{members(bench)} Attacks are scored on {len(of.members):,} of them and {len(of.non_members):,} non-members. "
+        f"As the paper's code judges, thresholds are also scored on the {len(known.members):,} and "
+        f"{len(known.non_members):,} that tune the interval (the paper: 2,000 and 2,000 in all)."
     )
+
+
+def fence(benches: Sequence[Bench]) -> str:
+    """N and T of the datasets' own fences."""
+    configs = [bench.experiment.fence_config for bench in benches]
+    found = dict.fromkeys(f"N = {config.num_candidates}, T = {config.step}" for config in configs)
+    return f"{' and '.join(found)} (the paper: N = 30, T = 160)."
+
+
+def half_width(ends: Collection[Sequence[float] | None]) -> float | None:
+    """How many points 95 % intervals of AUCs reach to each side, in the mean; None where none is known."""
+    known = [each for each in ends if each is not None]
+    return 50 * mean([high - low for low, high in known]) if known else None
+
+
+def of_best(parts: Sequence[UnderProtocol]) -> list[Sequence[float] | None]:
+    """The best attacks' intervals."""
+    return [part.best.auc_ci for part in parts]
+
+
+def means(by_defense: Mapping[str, float]) -> tuple[float, float]:
+    """Over all defences, and over all but HAMP, whose test-time step is on here and off in the paper."""
+    return mean([*by_defense.values()]), mean([value for name, value in by_defense.items() if name != "hamp"])
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``, as sentences write them."""
+    shown_names = [NAMES.get(name, name) for name in names]
+    return " and ".join([", ".join(shown_names[:-1]), shown_names[-1]] if len(shown_names) > 1 else shown_names)
 
 
 def share(before: float, after: float) -> float:

@@ -18,7 +18,10 @@ ABOVE = """\
 Each by `bash reproduce.sh ITEM --dataset D`; `--dry-run` shows what there is to train. The paper's numbers are of
 CIFAR-10, CIFAR-100 and SVHN and stand in `common/paper_results.yaml`; each page says which of them, how its attacks
 were judged and what differs. All items of a dataset are of one set of models, seed 0. Trained on another machine, which
-rounds otherwise, models are others: those of `docs/results.md` are not these."""
+rounds otherwise, models are others: those of `docs/results.md` are not these.
+
+AUCs that differ by less than 3 points are alike on a dataset of some hundred samples, as digits is: the 95 % interval
+of one such AUC reaches 3 to 5 points to each side."""
 
 
 class Entry(Strict):
@@ -49,10 +52,10 @@ class Place:
         return self.folder / f"{self.name}.md"
 
 
-def write(place: Place, item: Item, made: Made, *, command: str, sizes: Sequence[str] = ()) -> None:
+def write(place: Place, item: Item, made: Made, *, command: str, about: Sequence[str] = ()) -> None:
     """Pictures and tables first, then the page that shows them, then the index.
 
-    sizes:  how many samples each dataset has, in words
+    about:  of each dataset, sentences on its settings and on how many samples it has
     """
     parts = [f"# {item.title}", f"On {' and '.join(place.datasets)}, by `{command}`. {_sentence(made.says)}"]
     parts.append(f"- the paper ({item.of}): {made.paper}\n- here: {made.ours}")
@@ -66,7 +69,7 @@ def write(place: Place, item: Item, made: Made, *, command: str, sizes: Sequence
         pictures.save(figure, place.folder / file)
         parts.append(f"![{item.title}{f', {name}' if name else ''}]({file})")
     parts.append("How it was made, and what differs from the paper beside the dataset:")
-    parts.append("\n".join(f"- {note}" for note in [*made.notes, *sizes]))
+    parts.append("\n".join(f"- {note}" for note in [*made.notes, *about]))
     storage.write_text(place.page, "\n\n".join(parts) + "\n")
     _enter(place, item, made)
 

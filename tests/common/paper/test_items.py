@@ -57,7 +57,10 @@ class Bench:
 
     def __init__(self, name, more):
         self.name, self.more = name, more
-        self.experiment = SimpleNamespace(evaluation_config=SimpleNamespace(boundary=SimpleNamespace(samples=50)))
+        self.experiment = SimpleNamespace(
+            evaluation_config=SimpleNamespace(boundary=SimpleNamespace(samples=50)),
+            fence_config=SimpleNamespace(num_candidates=30, step=160),
+        )
 
     def fence(self, *, scenario):
         return scenario
@@ -83,6 +86,7 @@ def test_table_three_averages_over_datasets():
     assert made.paper == "79.1 / 77.7 -> 68.1 / 65.4" and made.ours == "85.0 / 75.0 -> 66.0 / 55.0"
     assert f"{100 * (1 - 66 / 85):.1f} %" in made.says
     assert [row[0] for row in made.tables[1].rows] == list(table3.DEFENSES)
+    assert made.notes[0] == "N = 30, T = 160 (the paper: N = 30, T = 160)."
 
 
 def test_figure_five_counts_the_classifiers_that_gain():
