@@ -41,7 +41,7 @@ def _percent(values: Sequence[float]) -> list[str]:
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
-    rows, lower, count = [], 0, 0
+    rows, changes, parts, tested = [], [], [], {}
     for of in zip(*map(cases, benches), strict=True):
         found, defense, setting = [case.only for case in of], of[0].subject.defense, of[0].subject.original
         assert setting is not None
@@ -52,8 +52,9 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         ]
         paired = zip(theirs, _cells(found), strict=True)
         rows.append([f"{defense}, {setting}'s setting", *(cell for both in paired for cell in both)])
-        lower += mean([each.fenced.best.auc - each.without.best.auc for each in found]) < 0
-        count += 1
+        changes.append(100 * mean([each.fenced.best.auc - each.without.best.auc for each in found]))
+        parts += [part for each in found for part in each]
+        tested[setting, defense] = _tested(found)
     header = ["classifier"]
     for what in ("train / test accuracy", "attack AUC", "attack accuracy"):
         header += [f"{what}: paper", "here"]
@@ -61,21 +62,54 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     return Made(
         paper=f"undefended, SELENA's setting: AUC {first.auc[0]:.1f} -> {first.auc[1]:.1f}",
         ours=f"AUC {rows[0][4]}",
-        says=f"behind Diffence the best attack's AUC is lower on {lower} of {count} classifiers (paper: "
-        f"{_lower(paper)})",
+        says=f"behind Diffence the best attack's AUC is {_lower(changes)} (paper: {_lower(_reported(paper))})"
+        + _noise(changes, words.half_width(words.of_best(parts))),
         tables=[Table("Per cent, without Diffence and with it.", header, rows)],
         notes=[
             words.JUDGED[AS_PUBLISHED],
             "Recipes are those of common/configs/original/, but for what the dataset's own configs/original/ replaces. "
             "They say where an author's value is not known, how many members and which network the authors have: here "
             "these are the dataset folder's.",
+            *(_baseline(setting, tested[setting, "undefended"], tested[setting, setting]) for setting in SETTINGS),
         ],
     )
 
 
-def _lower(paper: Paper) -> str:
-    falls = [row.auc[1] < row.auc[0] for of in paper.table4.values() for row in of.values()]
-    return f"{sum(falls)} of {len(falls)}"
+def _tested(found: Sequence[Judged]) -> float:
+    """Test accuracy, per cent."""
+    return 100 * mean([each.without.accuracy.test for each in found if each.without.accuracy is not None])
+
+
+def _reported(paper: Paper) -> list[float]:
+    return [row.auc[1] - row.auc[0] for of in paper.table4.values() for row in of.values()]
+
+
+def _lower(changes: Sequence[float]) -> str:
+    """changes: of AUC, in points"""
+    lower = [-change for change in changes if change < 0]
+    return f"lower on {len(lower)} of {len(changes)} classifiers, by at most {max(lower, default=0):.1f} points"
+
+
+def _noise(changes: Sequence[float], half: float | None) -> str:
+    """What is said where every change is less than the 95 % interval of one AUC reaches to each side, in points."""
+    most = max(map(abs, changes))
+    if half is None or most >= half:
+        return ""
+    return (
+        f"; but no change here is above {most:.1f} points, and the 95 % interval of one AUC reaches {half:.1f} to each "
+        "side: this is noise"
+    )
+
+
+def _baseline(setting: str, undefended: float, defended: float) -> str:
+    """What the undefended classifier of a setting is, by test accuracy in per cent."""
+    weak = (
+        f", less than {words.NAMES[setting]}'s own {defended:.1f} %: a weak baseline" if undefended < defended else ""
+    )
+    return (
+        f"undefended, {setting}'s setting: trained without a defence, as {words.NAMES[setting]}'s authors train what "
+        f"they compare with (original/undefended_{setting}.yaml); its test accuracy here is {undefended:.1f} %{weak}."
+    )
 
 
 ITEM = Item(

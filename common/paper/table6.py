@@ -29,11 +29,12 @@ def _boundary(found: Sequence[Judged], side: str) -> float | None:
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
-    rows, notes, first = [], set(), None
+    rows, notes, first, ends = [], set(), None, []
     by_name = {of[0].subject.defense: [case.only for case in of] for of in zip(*map(cases, benches), strict=True)}
     for defense in DEFENSES:
         found = by_name[AS.get(defense, defense)]
         gap = 100 * mean([each.without.attacks["correctness"].auc for each in found])  # of answers that are 0 or 1
+        ends += [row.auc_ci for each in found for row in (each.without.attacks.get("boundary"),) if row is not None]
         sides = [_boundary(found, side) for side in ("without", "fenced")]
         notes |= {
             f"boundary: {reason}; then make the item again"
@@ -47,21 +48,31 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         )
         first = first or (gap, ours[1])
     assert first is not None
+    half = words.half_width(ends)
     header = ["defence", "gap: paper", "here", "boundary, without: paper", "with: paper", "without: here", "with: here"]
     return Made(
         paper=f"gap {paper.table6['undefended'].gap:.1f}, boundary {paper.table6['undefended'].boundary[1]:.1f}",
         ours=f"gap {first[0]:.1f}, boundary {first[1]}",
         says="Diffence keeps the classifier's labels, so who sees labels alone gets with it what he gets without: "
-        f"{first[0]:.1f} of 100 by the gap on the undefended classifier, {first[1]} by the boundary",
+        f"{first[0]:.1f} of 100 by the gap on the undefended classifier, {first[1]} by the boundary{_sure(half)}",
         tables=[Table("Accuracy of the gap attack and AUC of the boundary attack, per cent.", header, rows)],
         notes=[
             *sorted(notes),
             words.RECIPES,
             f"The boundary is searched for {_searched(benches)} members and as many non-members of each dataset, by "
             "the labels of the classifier: with Diffence it is the same search, since labels are the same.",
+            *(
+                []
+                if half is None
+                else [f"On so few the 95 % interval of a boundary AUC reaches {half:.0f} points each way."]
+            ),
             "MemGuard keeps the undefended classifier's labels: its row is that one's, by construction.",
         ],
     )
+
+
+def _sure(half: float | None) -> str:
+    return "" if half is None else f" (95 %: {half:.0f} points more or less)"
 
 
 def counts(bench: Bench) -> str:

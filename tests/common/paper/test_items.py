@@ -21,6 +21,7 @@ from common.paper import (
     figure11,
     figure13,
     table3,
+    table4,
     table6,
     words,
     write,
@@ -112,6 +113,50 @@ def test_table_six_says_why_the_boundary_is_missing():
     made = table6.make([NoBoundary("a", 0.0)], PAPER)
     assert made.tables[0].rows[0] == ["undefended", "58.5", "60.0", "70.8", "70.9", "-", "-"]
     assert any(note.startswith("boundary: needs a search") for note in made.notes)
+
+
+class WithBoundary(Bench):
+    def judged(self, subject, protocol, fences):
+        part = under(0.6, 0.55)
+        row = part.attacks["correctness"].model_copy(update={"auc": 0.6, "auc_ci": [0.5, 0.72]})
+        part = part.model_copy(update={"attacks": {**part.attacks, "boundary": row}})
+        return [Judged(without=part, fenced=part) for _ in fences]
+
+
+def test_table_six_says_how_sure_a_boundary_on_few_samples_is():
+    made = table6.make([WithBoundary("a", 0.0)], PAPER)
+    assert made.says.endswith("60.0 by the boundary (95 %: 11 points more or less)")
+    assert "On so few the 95 % interval of a boundary AUC reaches 11 points each way." in made.notes
+
+
+def test_table_four_calls_noise_what_is_noise():
+    assert table4._lower([-1.0, 0.5, -0.2]) == "lower on 2 of 3 classifiers, by at most 1.0 points"
+    assert table4._lower([0.5]) == "lower on 0 of 1 classifiers, by at most 0.0 points"
+    assert table4._lower(table4._reported(PAPER)) == "lower on 5 of 6 classifiers, by at most 11.4 points"
+    assert "no change here is above 1.0 points" in table4._noise([-1.0, 0.5], 3.4)
+    assert table4._noise([-1.0, 4.0], 3.4) == table4._noise([0.1], None) == ""
+    assert "is 80.8 %, less than HAMP's own 97.7 %: a weak baseline." in table4._baseline("hamp", 80.8, 97.7)
+    assert table4._baseline("selena", 94.3, 92.4).endswith("its test accuracy here is 94.3 %.")
+
+
+class AsAuthors(Bench):
+    """Of which every change of AUC is a point, and every interval six points wide."""
+
+    def fence(self, *, scenario, num_candidates, step):
+        return scenario
+
+    def judged(self, subject, protocol, fences):
+        found = []
+        for auc, fall in ((0.55, 0.0), (0.55, 0.01)):
+            part = under(auc - fall, 0.55)
+            found.append(part.model_copy(update={"best": part.best.model_copy(update={"auc_ci": [0.51, 0.57]})}))
+        return [Judged(*found)]
+
+
+def test_table_four_says_so_in_its_sentence():
+    said = table4.make([AsAuthors("a", 0.0)], PAPER).says
+    assert "lower on 6 of 6 classifiers, by at most 1.0 points (paper: lower on 5 of 6" in said
+    assert said.endswith("reaches 3.0 to each side: this is noise")
 
 
 def test_figure_ten_is_a_distribution_function():
