@@ -41,7 +41,8 @@ def cases(bench: Bench) -> list[Case]:
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
     rows, falls, figures = [], {}, {}
-    notes = [words.JUDGED[AS_PUBLISHED], words.RECIPES, "The paper trains no ViT with DP-SGD, and neither does this."]
+    notes = [f"Scenario 1, {words.fence(benches)}", words.JUDGED[AS_PUBLISHED], words.RECIPES]
+    notes += ["The paper trains no ViT with DP-SGD, and neither does this."]
     by_subject = [{(case.subject.model, case.subject.defense): case.only for case in cases(bench)} for bench in benches]
     for model in MODELS:
         alone, fenced = [], []

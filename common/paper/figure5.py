@@ -42,6 +42,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         says=f"behind Diffence the best attack's AUC is lower on {len(lower)} of {len(DEFENSES)} classifiers",
         figures=figures,
         notes=[
+            words.fence(benches),
             words.JUDGED[AS_PUBLISHED],
             words.RECIPES,
             "The paper's bars are by dataset; its averages of table III stand here as marks.",

@@ -17,6 +17,7 @@ from common.paper import (
     figure6,
     figure7,
     figure8,
+    figure9,
     figure10,
     figure11,
     figure13,
@@ -204,6 +205,22 @@ def test_trends_are_rank_correlations_with_n_and_with_t():
     falls_with_n = -np.arange(len(figure11.COUNTS), dtype=float)[:, None] * np.ones(len(figure11.STEPS))
     rises_with_t = falls_with_n + 100 * np.arange(len(figure11.STEPS)) ** 3
     assert figure11.trends(rises_with_t) == pytest.approx((-1.0, 1.0))
+
+
+def test_trends_fall_or_fall_weakly_or_do_not():
+    assert figure11.direction([-0.9, -0.51]) == "fall with N and with T"
+    assert figure11.direction([-0.42, -0.58, -0.26]) == "fall with N and with T, but weakly (not all below -0.5)"
+    assert figure11.direction([-0.9, 0.1]) == "do not all fall with N and with T"
+    assert figure9.direction(-0.32).startswith("falls, unlike") and figure9.direction(0.5) == "rises, as in the paper,"
+    assert figure9.direction(0.1).startswith("rises, less than")
+
+
+def test_figure_seven_names_what_rises():
+    falls = figure7._falls({"undefended": [[2.0, 1.0], [1.0, 3.0]], "hamp": [[0.0, 4.0], [1.0, 5.0]]})
+    assert falls["undefended"] == [50.0, -200.0] and math.isnan(falls["hamp"][0])
+    assert figure7._rising(falls) == ", but the TNR at 0.1 % FNR rises for undefended and HAMP"
+    assert figure7._rising({"selena": [-1.0, 2.0]}) == ", but the TPR rises for SELENA"
+    assert figure7._rising({"selena": [1.0, 2.0]}) == ""
 
 
 def test_figure_seven_leaves_out_what_was_0_and_says_so():
