@@ -77,7 +77,7 @@ def of_best(parts: Sequence[UnderProtocol]) -> list[Sequence[float] | None]:
 
 
 def means(by_defense: Mapping[str, float]) -> tuple[float, float]:
-    """Over all defences, and over all but HAMP, whose test-time step is on here and off in the paper."""
+    """Over all defences, and over all but HAMP, whose test-time step moves it much, and the paper has it off."""
     return mean([*by_defense.values()]), mean([value for name, value in by_defense.items() if name != "hamp"])
 
 
@@ -90,6 +90,11 @@ def listed(names: Sequence[str]) -> str:
 def share(before: float, after: float) -> float:
     """By how many per cent of its value something falls, less than 0 where it rises; NaN where it was 0."""
     return 100 * (1 - after / before) if before else math.nan
+
+
+def falls_and(by: float, without_hamp: float) -> str:
+    """Of the mean over all defences and of that over all but HAMP."""
+    return f"{falls(by)} ({falls(without_hamp)} without HAMP)"
 
 
 def falls(by: float) -> str:
