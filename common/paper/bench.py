@@ -88,6 +88,12 @@ class Bench:
             found.append(Judged(without, fenced))
         return found
 
+    def kept(self, subject: Subject, protocol: Protocol, fence: Fence) -> Judged | None:
+        """The verdicts that were made already; None where one was not, and nothing is made."""
+        models = self.models(subject)
+        without, fenced = (_kept(self._path(subject, models, protocol, each)) for each in (None, fence))
+        return None if without is None or fenced is None else Judged(without, fenced)
+
     def drawn(
         self, subject: Subject, protocol: Protocol, fence: Fence, *, models: Models | None = None, most: int = 0
     ) -> Drawn:

@@ -23,7 +23,10 @@ from common.paper import (
     figure13,
     table3,
     table4,
+    table5,
     table6,
+    table7,
+    table8,
     words,
     write,
 )
@@ -175,6 +178,43 @@ def test_table_four_says_so_in_its_sentence():
     said = table4.make([AsAuthors("a", 0.0)], PAPER).says
     assert "lower on 6 of 6 classifiers, by at most 1.0 points (paper: lower on 5 of 6" in said
     assert said.endswith("reaches 3.0 to each side: this is noise")
+
+
+def test_table_five_and_table_eight_have_the_papers_numbers_of_its_three_datasets():
+    assert table5._reported(PAPER, "undefended") == "26 / 24 / 24"
+    assert table5._reported(PAPER, "diffence") == "82 / 82 / 81"
+    assert table5._reported(PAPER, "selena") == table5._reported(PAPER, None) == "-"
+    assert [table5._threads(count) for count in (1, 2)] == ["1 thread", "2 threads"]
+    assert table8._by_dataset(table8._slowest(PAPER)) == (
+        "SELENA and AdvReg on CIFAR-10, AdvReg on CIFAR-100, SELENA on SVHN"
+    )
+    assert table8._by_dataset({"digits": "selena", "svhn": "selena"}) == "SELENA"
+
+
+def test_kept_verdicts_are_read_and_none_is_made(tmp_path):
+    class Where(bench.Bench):
+        def models(self, subject):
+            return None
+
+        def _path(self, subject, models, protocol, fence):
+            return tmp_path / ("alone.json" if fence is None else "fenced.json")
+
+    where, of = Where(experiment=None), (None, None, "a fence")
+    for name, auc in (("alone", 0.7), ("fenced", 0.6)):
+        assert where.kept(*of) is None
+        content = under(auc, 0.6).model_dump(mode="json")
+        storage.write_json(tmp_path / f"{name}.json", storage.with_checksum(content))
+    found = where.kept(*of)
+    assert (found.without.best.auc, found.fenced.best.auc) == (0.7, 0.6)
+
+
+def test_table_seven_says_what_the_ordinary_fence_takes_where_that_is_known():
+    class Kept(Bench):
+        def kept(self, subject, protocol, fence):
+            return self.judged(subject, protocol, [fence])[0] if self.more else None
+
+    assert table7._ordinary([Kept("a", 0.1)]).endswith(f"changes that AUC by {100 * (0.73 - 0.9):+.1f} by itself")
+    assert table7._ordinary([Kept("a", 0.1), Kept("b", 0.0)]).endswith("is in table III, scenario 3")
 
 
 def test_figure_ten_is_a_distribution_function():
