@@ -39,7 +39,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
     return Made(
         paper=f"AUC {words.falls_and(*words.means(theirs))} on the mean",
         ours=f"AUC {words.falls_and(*fallen)} on the mean",
-        says=f"behind Diffence the best attack's AUC is lower on {len(lower)} of {len(DEFENSES)} classifiers; on the "
+        says=f"behind Diffence the best attack's AUC is lower on {len(lower)} of {len(DEFENSES)} classifiers. On the "
         f"mean it {words.falls_and(*fallen)}, whose test-time step is on here and off in the paper",
         figures=figures,
         notes=[

@@ -61,8 +61,9 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         ours=f"TPR {words.falls(tpr)}",
         says=f"the TPR at 0.1 % FPR of attackers with shadow models who ask once {words.falls(tpr)} for undefended, "
         f"and {words.falls(six_tpr)} on the mean of the six defences (paper: "
-        f"{words.falls(reported.tpr_six_defences)}){_rising(falls)}; where sixteen queries are asked too, it "
-        f"{words.falls(by_any['undefended'][0])}, and {words.falls(six_by_any)} on the mean{_rising(by_any)}",
+        f"{words.falls(reported.tpr_six_defences)}){_rising(falls)}. Where sixteen queries are asked too, it "
+        f"{words.falls(by_any['undefended'][0])} for undefended, and {words.falls(six_by_any)} on the mean"
+        f"{_rising(by_any)}",
         tables=[
             Table("The greatest of any attack that asks once, per cent, all models in turn.", HEADER, _rows(once)),
             Table("By how many per cent of their value these rates fall.", ["rate", "paper", "here"], table),

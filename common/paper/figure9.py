@@ -52,8 +52,8 @@ def _best(bench: Bench, interval: Interval, fitting: RoleCandidates, test: RoleC
 def direction(correlation: float) -> str:
     """In words, beside the paper's, where the AUC rises."""
     if correlation < 0:
-        return "falls, unlike the paper's,"
-    return "rises, as in the paper," if correlation > CLEAR else "rises, less than in the paper,"
+        return "falls with the divergence, unlike the paper's"
+    return f"rises with the divergence, {'as' if correlation > CLEAR else 'less than'} in the paper"
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
@@ -74,7 +74,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         paper="AUC and accuracy rise with the divergence",
         ours=f"rank correlation of divergence and AUC {correlation:+.2f}",
         says=f"the interval of least divergence leaves an AUC of {chosen:.3f}, the one that leaves most {most:.3f}; "
-        f"the AUC {direction(correlation)} with the divergence (rank correlation {correlation:+.2f})",
+        f"the AUC {direction(correlation)} (rank correlation {correlation:+.2f})",
         figures=figures,
         notes=[words.JUDGED[THRESHOLDS], f"N = {CANDIDATES}, T = {STEP}, as in the paper; scenario 1."],
     )

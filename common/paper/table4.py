@@ -96,7 +96,7 @@ def _noise(changes: Sequence[float], half: float | None) -> str:
     if half is None or most >= half:
         return ""
     return (
-        f"; but no change here is above {most:.1f} points, and the 95 % interval of one AUC reaches {half:.1f} to each "
+        f". But no change here is above {most:.1f} points, and the 95 % interval of one AUC reaches {half:.1f} to each "
         "side: this is noise"
     )
 

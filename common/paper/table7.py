@@ -55,7 +55,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         says="averaged answers in scenario 3, behind a diffusion model of more images, change the undefended "
         f"classifier's test accuracy by {first[1][0] - first[0][0]:+.1f} points (paper: "
         f"{_change(undefended.test_accuracy)}) and the best attack's AUC by {first[1][2] - first[0][2]:+.1f} (paper: "
-        f"{_change(undefended.auc)}); {_ordinary(benches)}",
+        f"{_change(undefended.auc)}). {_ordinary(benches)}",
         tables=[Table("Without and with, per cent.", header, rows)],
         notes=[
             words.JUDGED[AS_PUBLISHED],
@@ -72,9 +72,9 @@ def _ordinary(benches: Sequence[Bench]) -> str:
     found = [bench.kept(Subject(), AS_PUBLISHED, bench.fence(scenario=3)) for bench in benches]
     known = [each for each in found if each is not None]
     if len(known) < len(found):
-        return "what the ordinary fence takes by itself is in table III, scenario 3"
+        return "What the ordinary fence takes by itself is in table III, scenario 3"
     change = 100 * mean([each.fenced.best.auc - each.without.best.auc for each in known])
-    return f"the ordinary fence of table III, scenario 3, changes that AUC by {change:+.1f} by itself"
+    return f"The ordinary fence of table III, scenario 3, changes that AUC by {change:+.1f} by itself"
 
 
 def _three(found: Sequence[Judged], side: str) -> tuple[float, float, float]:
