@@ -54,8 +54,8 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
 
 def answered(bench: Bench) -> str:
     """How many samples the error is of."""
-    role = bench.experiment.partition.roles(bench.experiment.evaluation_config.num_sample)[HELD.test]
-    return f"{words.members(bench)} The calibration error is of answers to {len(role.non_members):,} non-members."
+    _, count = words.final_test(bench)
+    return f"{words.members(bench)} The calibration error is of answers to {count:,} non-members."
 
 
 def _changes(before: float, after: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 The paper's, or its code's, are those of common/configs/, which a dataset's own replace key by key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ def _network(bench: Bench, model: str) -> str:
     )
 
 
-def _training(bench: Bench, trained: Any) -> str:
+def _training(bench: Bench, trained: Sequence[tuple[Experiment, Subject]]) -> str:
     """What is other, with the settings that have it."""
     who: dict[str, dict[str, None]] = {}
     for experiment, subject in trained:

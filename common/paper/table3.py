@@ -93,14 +93,12 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
 
 def counts(bench: Bench) -> str:
     """How many samples both tables are of."""
-    partition, most = bench.experiment.partition, bench.experiment.evaluation_config.num_sample
-    test = partition.roles(most)[HELD.test]
-    accuracies = partition.published_roles(most)[AS_PUBLISHED.accuracy_on], test
-    counted = " and ".join(f"{len(role.non_members):,}" for role in accuracies)
+    roles = bench.experiment.partition.published_roles(bench.experiment.evaluation_config.num_sample)
+    test, first = words.final_test(bench), roles[AS_PUBLISHED.accuracy_on]
     return (
-        f"{words.scored_as_published(bench)} In the second table all are scored on {len(test.members):,} members and "
-        f"{len(test.non_members):,} non-members. The two tables count test accuracy on {counted} non-members, so they "
-        "differ in it."
+        f"{words.scored_as_published(bench)} In the second table all are scored on "
+        f"{words.counts(*test, called='members')}. Test accuracy is that on {len(first.non_members):,} "
+        f"non-members in the first table and on {test[1]:,} in the second, so the tables differ in it."
     )
 
 

@@ -49,38 +49,31 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         first = first or (gap, ours[1])
     assert first is not None
     half = words.half_width(ends)
+    sure = "" if half is None else f" (95 %: {half:.0f} points more or less)"
+    few = [f"On so few the 95 % interval of a boundary AUC reaches {half:.0f} points each way."] if half else []
     header = ["defence", "gap: paper", "here", "boundary, without: paper", "with: paper", "without: here", "with: here"]
     return Made(
         paper=f"gap {paper.table6['undefended'].gap:.1f}, boundary {paper.table6['undefended'].boundary[1]:.1f}",
         ours=f"gap {first[0]:.1f}, boundary {first[1]}",
         says="Diffence keeps the classifier's labels, so who sees labels alone gets with it what he gets without: "
-        f"{first[0]:.1f} of 100 by the gap on the undefended classifier, {first[1]} by the boundary{_sure(half)}",
+        f"{first[0]:.1f} of 100 by the gap on the undefended classifier, {first[1]} by the boundary{sure}",
         tables=[Table("Accuracy of the gap attack and AUC of the boundary attack, per cent.", header, rows)],
         notes=[
             *sorted(notes),
             words.RECIPES,
             f"The boundary is searched for {_searched(benches)} members and as many non-members of each dataset, by "
             "the labels of the classifier: with Diffence it is the same search, since labels are the same.",
-            *(
-                []
-                if half is None
-                else [f"On so few the 95 % interval of a boundary AUC reaches {half:.0f} points each way."]
-            ),
+            *few,
             "MemGuard keeps the undefended classifier's labels: its row is that one's, by construction.",
         ],
     )
 
 
-def _sure(half: float | None) -> str:
-    return "" if half is None else f" (95 %: {half:.0f} points more or less)"
-
-
 def counts(bench: Bench) -> str:
     """How many samples the gap and the boundary are judged on."""
-    role = bench.experiment.partition.roles(bench.experiment.evaluation_config.num_sample)[HELD_OUT.test]
     return (
-        f"{words.members(bench)} The gap is scored on {len(role.members):,} of them and {len(role.non_members):,} "
-        f"non-members, the boundary on {bench.experiment.evaluation_config.boundary.samples} and as many."
+        f"{words.members(bench)} The gap is scored on {words.counts(*words.final_test(bench))}, the boundary on "
+        f"{bench.experiment.evaluation_config.boundary.samples} and as many."
     )
 
 

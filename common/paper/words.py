@@ -24,6 +24,7 @@ RECIPES = (
     "without), DP-SGD's noise for an epsilon (the paper: noise 0.1 or 0.05), AdvReg's alpha 4 (the paper: 6), MemGuard "
     "with a distortion budget; checkpoints are chosen on reference images."
 )
+ALIKE = 3.0  # points: AUCs that differ by less are alike, of some hundred samples
 
 
 def members(bench: Bench) -> str:
@@ -32,29 +33,34 @@ def members(bench: Bench) -> str:
     return f"{bench.name} has {of:,} members (the paper: 25,000 of CIFAR, 5,000 of SVHN and UTKFace, 10,000 of CelebA)."
 
 
-def _counts(bench: Bench) -> str:
-    """Of the final test."""
+def final_test(bench: Bench) -> tuple[int, int]:
+    """How many members and non-members it has."""
     role = bench.experiment.partition.roles(bench.experiment.evaluation_config.num_sample)[HELD.test]
-    return f"{len(role.members):,} of them and {len(role.non_members):,} non-members"
+    return len(role.members), len(role.non_members)
+
+
+def counts(of_members: int, of_others: int, *, called: str = "of them") -> str:
+    return f"{of_members:,} {called} and {of_others:,} non-members"
 
 
 def shown(bench: Bench) -> str:
-    return f"{members(bench)} What is shown is of {_counts(bench)}."
+    return f"{members(bench)} What is shown is of {counts(*final_test(bench))}."
 
 
 def scored(bench: Bench) -> str:
     """Where attacks are judged on the final test alone."""
-    return f"{members(bench)} Attacks are scored on {_counts(bench)} (the paper: 2,000 and 2,000)."
+    return f"{members(bench)} Attacks are scored on {counts(*final_test(bench))} (the paper: 2,000 and 2,000)."
 
 
 def scored_as_published(bench: Bench) -> str:
     """Where thresholds are scored on the samples too that the interval is tuned on."""
     roles = bench.experiment.partition.published_roles(bench.experiment.evaluation_config.num_sample)
-    of, known = (roles[name] for name in (AS_PUBLISHED.test, AS_PUBLISHED.tuning))
+    of, (known, others) = (
+        (len(roles[name].members), len(roles[name].non_members)) for name in (AS_PUBLISHED.test, AS_PUBLISHED.tuning)
+    )
     return (
-        f"{members(bench)} Attacks are scored on {len(of.members):,} of them and {len(of.non_members):,} non-members. "
-        f"As the paper's code judges, thresholds are also scored on the {len(known.members):,} and "
-        f"{len(known.non_members):,} that tune the interval (the paper: 2,000 and 2,000 in all)."
+        f"{members(bench)} Attacks are scored on {counts(*of)}. As the paper's code judges, thresholds are also "
+        f"scored on the {known:,} and {others:,} that tune the interval (the paper: 2,000 and 2,000 in all)."
     )
 
 

@@ -6,13 +6,19 @@ import numpy as np
 
 from common.attacks import SHADOW_ATTACKS
 from common.defenses import DEFENSES
-from common.paper import figure7, figure9, figure11, figure12, table8
+from common.paper import figure4, figure7, figure9, figure11, figure12, table8
 from common.paper.bench import Judged
 from common.reports import paper
 from common.runtime.paths import PAPER_RESULTS
 from tests.common.paper.test_items import under
 
 PAPER = paper.read(PAPER_RESULTS, defenses=DEFENSES)
+
+
+def test_figure_four_ranks_no_scenarios_that_are_alike():
+    assert figure4.said(0.66, [0.567, 0.576, 0.554]) == "less behind Diffence, in the three scenarios alike"
+    assert figure4.said(0.66, [0.60, 0.52, 0.56]) == "less behind Diffence, in scenario 2 the least"
+    assert figure4.said(0.60, [0.65, 0.64, 0.36]) == "not always less behind Diffence, in the three scenarios alike"
 
 
 def test_figure_nine_says_whether_the_auc_follows_the_divergence(monkeypatch):

@@ -55,7 +55,8 @@ def test_pages_count_the_samples_that_something_is_judged_on():
     assert "is of 200 of them and 499 non-members" in words.shown(digits) and "scored" not in words.shown(digits)
     assert "answers to 499 non-members" in figure6.answered(digits) and "tune" not in figure6.answered(digits)
     assert "the boundary on 50 and as many" in table6.counts(digits)
-    assert "test accuracy on 997 and 499 non-members" in table3.counts(digits)
+    assert "on 997 non-members in the first table and on 499 in the second" in table3.counts(digits)
+    assert "scored on 200 members and 499 non-members. Test" in table3.counts(digits)
     assert "on the 1,000 and 1,000 that tune" in words.scored_as_published(counted(25_000, 10_000))
     for name in ("figure1", "table5", "table8"):
         assert ITEMS[name].counts is words.members
