@@ -38,7 +38,10 @@ def run(
     *,
     module: str | None = None,
 ) -> int:
-    """Run a command; ``module`` names the one to start in several processes, where it is no script."""
+    """Run a command.
+
+    module:  the one to start in several processes, where the command is no script
+    """
     nowhere = os.devnull  # in the place of what the caller has closed
     sys.stdout, sys.stderr = sys.stdout or open(nowhere, "w"), sys.stderr or open(nowhere, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -55,7 +58,8 @@ def run(
         children.remember_last_words(distributed.rank())
         device.limit_threads()
         if getattr(options, "nproc", 1) > 1 and distributed.world_size() == 1:
-            program = [module or sys.argv[0], *sys.argv[1:]]
+            own = sys.argv[1:] if module is None or argv is None else argv  # `diffence` gives a module fewer
+            program = [module or sys.argv[0], *own]
             return children.launch(options.nproc, program, cores=device.cores(), module=module is not None)
         with distributed.processes():
             with failures.nothing_begun():
