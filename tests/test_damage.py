@@ -357,8 +357,27 @@ def without_times(digits: Path) -> dict[str, Any]:
 
 def test_a_download_that_was_killed_leaves_nothing_for_long(tmp_path: Path) -> None:
     root = miniature.build(tmp_path / "copy")
-    left = root / "svhn" / "data" / ".raw.0123.tmp"
+    left = root / "svhn" / "data" / ".raw.0123456789abcdef.tmp"
     left.mkdir()
     (left / "half").touch()
     assert served.run(root, "svhn", "data_partition.py").returncode == 0
     assert {path.name for path in (root / "svhn" / "data").iterdir()} == {"raw", "partition.json"}
+
+
+def test_the_training_of_a_diffusion_model_takes_away_what_it_left_half_written_and_nothing_of_others(
+    digits: Path,
+) -> None:
+    """Others make diffusion models of their own, and the fence its key, in the same folder at the same time."""
+    models = digits / "diff_defense" / "diff_models"
+    before = files_below(digits)
+    own, others = (
+        [models / f".{name}.0123456789abcdef.tmp" for name in names]
+        for names in (
+            ("half.pt", "half.pt.progress", "half.txt", "purified.png", "samples.png"),
+            ("both.pt", "photographs.pt.progress", "fence.key"),
+        )
+    )
+    for path in [*own, *others]:
+        path.touch()
+    assert served.run(digits.parent, "digits", "train_ddpm.py").returncode == 0
+    assert files_below(digits).keys() - before.keys() == {str(path.relative_to(digits)) for path in others}

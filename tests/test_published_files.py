@@ -185,7 +185,11 @@ def test_exporting_again_changes_nothing_and_another_file_is_not_overwritten(
     command = ("digits", "export_published.py", "--defense", "undefended", "--out", str(tmp_path / "out"))
     assert served.run(with_defenses, *command).returncode == 0
     first = files_below(tmp_path / "out")
+    mine, left = (tmp_path / "out" / f".{name}.0123456789abcdef.tmp" for name in ("thesis", "digits_shuffle.pkl"))
+    for path in (mine, left):
+        path.touch()
     assert served.run(with_defenses, *command).returncode == 0
+    assert mine.is_file() and not left.exists()  # in a folder that the user named there may be anything
     assert served.run(with_defenses, *command[:3], "hamp", *command[4:]).returncode == 0  # beside it
     assert files_below(tmp_path / "out").items() > first.items()
     (tmp_path / "out" / "digits_shuffle.pkl").write_bytes(b"mine")

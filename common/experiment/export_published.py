@@ -45,7 +45,9 @@ def export(experiment: Experiment, subject: Subject, out: Path | None) -> None:
         there.ddpm_flags: folder.ddpm_flags.read_bytes(),
         there.root / folder.permutation.name: permutations.pickled(experiment.partition.permutation.order),
     }
-    with ownership.locked(there.root):
+    with ownership.locked(there.root, given=True):
+        for path in files:
+            storage.sweep(path, given=True)
         others = [path for path, data in files.items() if path.is_file() and path.read_bytes() != data]
         if others:
             raise UserError(f"{others[0]} is there already and is another file: move it away, or give another --out")

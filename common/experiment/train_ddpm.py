@@ -26,6 +26,7 @@ from common.statistics.bootstrap import Bootstrap, interval95
 from common.training.jobs import Job, is_done
 
 READS = ("data", "ddpm", "diffence")  # YAML files
+PICTURES = ("purified.png", "samples.png")  # beside the checkpoint; no samples of a model that learnt only some steps
 ASKED, DRAWS = 500, 8  # members, and as many others, whose loss is looked at, with so many noises each
 
 
@@ -47,7 +48,10 @@ def train(experiment: Experiment, *, tensorboard: bool = False) -> None:
     tensorboard:  leave TensorBoard's events
     """
     require_possible(experiment)
-    with ownership.owned(experiment.folder.ddpm.parent):
+    with ownership.owned(experiment.folder.ddpm):  # and not its folder, where others make theirs meanwhile
+        if distributed.is_first():
+            for name in PICTURES:
+                storage.sweep(experiment.folder.ddpm.with_name(name))
         make(experiment, replace(job(experiment), tensorboard=tensorboard), show=_so_far(experiment))
         if distributed.is_first():
             _tell(experiment)
@@ -75,8 +79,10 @@ def make(
     images:  uint8 [n, C, H, W] to learn from; by default those that configs/ddpm.yaml says
     show:    draws pictures of what the network can do so far
     """
+    flags_path = to_do.path.with_suffix(".txt")
     if distributed.is_first():
         to_do.take_back()
+        storage.sweep(flags_path)
     distributed.barrier()
     settings, done = experiment.ddpm_config, is_done(to_do)
     distributed.barrier()  # until every process has seen what is there
@@ -86,8 +92,7 @@ def make(
         training.train(to_do, learnt, settings, seed=experiment.seed, compute=compute, show=show)
     if distributed.is_first():
         size = experiment.spec.image_size if images is None else size_of(*images.shape[2:])
-        said = flags.write(settings, image_size=size)
-        storage.write_text(to_do.path.with_suffix(".txt"), said)
+        storage.write_text(flags_path, flags.write(settings, image_size=size))
 
 
 def _tell(experiment: Experiment) -> None:
@@ -133,13 +138,13 @@ def _show(experiment: Experiment, denoiser: Denoiser) -> list[Path]:
     members, step = experiment.training_part(experiment.partition.members[:12]).images, experiment.fence_config.step
     recipe, folder = experiment.ddpm_config.training, experiment.folder
     rows = training.show_purified(denoiser, to_float(members), step=step, seed=experiment.seed)
-    figures = {"purified": pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}")}
+    figures = [pictures.image_grid(rows, title=f"{folder.name}: members at T = {step}")]
     if recipe.only_steps is None:
         shape, jumps = members.shape[1:], recipe.sample_steps
         samples = training.show_samples(denoiser, shape, num_jumps=jumps, seed=experiment.seed, device=members.device)
         rows_of = {"": samples[:12], " ": samples[12:]}
-        figures["samples"] = pictures.image_grid(rows_of, title=f"{folder.name}: DDPM samples")
-    paths = [folder.ddpm.with_name(f"{name}.png") for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
+        figures.append(pictures.image_grid(rows_of, title=f"{folder.name}: DDPM samples"))
+    paths = [folder.ddpm.with_name(name) for name in PICTURES[: len(figures)]]
+    for path, figure in zip(paths, figures, strict=True):
         pictures.save(figure, path)
     return paths

@@ -24,22 +24,23 @@ SILENCE = 0.5  # seconds that a process waits before it says so
 
 
 @contextmanager
-def owned(target: Path) -> Iterator[None]:
+def owned(target: Path, *, given: bool = False) -> Iterator[None]:
     """Within the block no other command makes this; the processes of one command own it together, by their first.
 
     See ``locked``. Every process of the command must come here.
     """
-    with locked(target) if distributed.is_first() else nullcontext():
+    with locked(target, given=given) if distributed.is_first() else nullcontext():
         distributed.barrier()  # until the first process has it for all
         yield
 
 
 @contextmanager
-def locked(target: Path) -> Iterator[None]:
+def locked(target: Path, *, given: bool = False) -> Iterator[None]:
     """Within the block no other process is in a block of the same target; this one waits, with a line for whom.
 
-    What killed owners left half written is removed. The system lets go of the lock when a process ends, however it
-    ends. Where the file system or the system has no locks, a line says so and the block is entered all the same.
+    What killed owners left half written is removed; ``given``, where a user said where the target is, spares what may
+    be of others (see ``storage.sweep``). The system lets go of the lock when a process ends, however it ends. Where the
+    file system or the system has no locks, a line says so and the block is entered all the same.
 
     Raises UserError where something else than a file stands in the place of the lock: it is not opened.
     """
@@ -51,7 +52,7 @@ def locked(target: Path) -> Iterator[None]:
         if file is not None:
             os.truncate(file, 0)
             os.pwrite(file, _own_name().encode(), 0)
-            storage.sweep(target)
+            storage.sweep(target, given=given)
         yield
     finally:
         if file is not None:

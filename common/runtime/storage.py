@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and what tells that a file is no longer what was written."""
 
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 CHECKSUM = "checksum"  # the key that holds a JSON file's, or a checkpoint's
+TEMPORARY = 16 * "[0-9a-f]" + ".tmp"  # ends the name of what is half written, as a pattern
 SEAL = hashlib.sha256().digest_size  # bytes
 
 
@@ -59,11 +61,17 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
-def sweep(target: Path) -> None:
-    """Remove what killed writers of a file or folder, and in that folder, left half written."""
-    left = [path for path in target.parent.glob(".*.tmp") if path.name.startswith(f".{target.name}.")]
-    if target.is_dir():
-        left += target.glob(".*.tmp")
+def sweep(target: Path, *, given: bool = False) -> None:
+    """Remove what killed writers of a file or folder left half written.
+
+    given:  the target is where a user said: what has names that only begin so, or is in the folder, is others'; else
+            files named after the target (half.pt.progress) and all that is in the folder are of the same owner
+    """
+    name = glob.escape(target.name)
+    left = [*target.parent.glob(f".{name}.{TEMPORARY}")]
+    if not given:
+        left += target.parent.glob(f".{name}.*.{TEMPORARY}")
+        left += target.glob(f".*.{TEMPORARY}")
     for path in left:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -116,11 +116,14 @@ def test_of_many_owners_one_is_inside_at_a_time_and_nothing_is_left(tmp_path):
 
 def test_owning_removes_what_killed_owners_left_half_written(tmp_path):
     storage.write_bytes(tmp_path / "model", b"old")
-    for name in (".model.0a.tmp", ".model.progress.0b.tmp", ".other.0c.tmp"):
+    left, progress, other = (f".{name}.{16 * 'a'}.tmp" for name in ("model", "model.progress", "other"))
+    for name in (left, progress, other):
         (tmp_path / name).touch()
-    with ownership.locked(tmp_path / "model"):
-        assert {path.name for path in tmp_path.glob("*.tmp")} == {".other.0c.tmp"}
-    assert {path.name for path in tmp_path.iterdir()} == {"model", ".other.0c.tmp"}
+    with ownership.owned(tmp_path / "model", given=True):
+        assert {path.name for path in tmp_path.glob("*.tmp")} == {progress, other}
+    with ownership.owned(tmp_path / "model"):
+        assert {path.name for path in tmp_path.glob("*.tmp")} == {other}
+    assert {path.name for path in tmp_path.iterdir()} == {"model", other}
 
 
 def test_a_lock_is_not_opened_through_a_link(tmp_path):

@@ -68,16 +68,38 @@ def test_a_kill_in_the_middle_leaves_the_old_file_and_a_leftover_that_is_swept_a
     assert contents(tmp_path) == {"file": b"old"}
 
 
+def half_written(path, end="0123456789abcdef"):
+    """What a writer of a path that was killed leaves, or a live one has."""
+    return path.with_name(f".{path.name}.{end}.tmp")
+
+
 def test_sweeping_takes_what_killed_writers_left_and_nothing_else(tmp_path):
-    (tmp_path / ".results.0a.tmp").mkdir()
-    (tmp_path / ".results.0a.tmp" / "old").touch()
-    (tmp_path / "results").mkdir()
-    kept = [tmp_path / name for name in (".results2.0a.tmp", "results.tmp", "results/.hidden", "results/new.tmp")]
-    for path in [*kept, tmp_path / "results" / ".report.json.0b.tmp"]:
+    target = tmp_path / "results"
+    target.mkdir()
+    half_written(target).mkdir()
+    (half_written(target) / "old").touch()
+    kept = [tmp_path / name for name in ("results.tmp", ".results.tmp", "results/.hidden", "results/.a.backup.tmp")]
+    kept += [
+        half_written(tmp_path / "results2"),
+        half_written(target, "0a"),
+        half_written(target / "mine", "no-digits"),
+    ]
+    swept = [half_written(target / "report.json"), half_written(tmp_path / "results.log")]
+    for path in [*kept, *swept]:
         path.touch()
-    (tmp_path / ".results.0c.tmp").symlink_to(kept[0])
-    storage.sweep(tmp_path / "results")
-    assert sorted(path for path in tmp_path.rglob("*") if path.name != "results") == sorted(kept)
+    half_written(target, 16 * "a").symlink_to(kept[0])
+    storage.sweep(target)
+    assert sorted(path for path in tmp_path.rglob("*") if path != target) == sorted(kept)
+
+
+def test_in_a_folder_that_a_user_named_and_beside_it_nothing_is_swept_but_its_own(tmp_path):
+    target = tmp_path / "mine[1]"
+    target.mkdir()
+    kept = [half_written(path) for path in (target / "thesis", tmp_path / "mine[1].v2", tmp_path / "mine1")]
+    for path in [*kept, half_written(target)]:
+        path.touch()
+    storage.sweep(target, given=True)
+    assert sorted(path for path in tmp_path.rglob("*") if path != target) == sorted(kept)
 
 
 def test_json_comes_back_and_refuses_what_is_no_json(tmp_path):
