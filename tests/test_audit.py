@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from common.attacks import SHADOW_ATTACKS
 from common.cli import audit
 from common.cli.audit import main
 from common.evaluation.audit import protocol as audit_protocol
+from common.reports import write
+from common.runtime import ownership
 from tests.miniature import REPOSITORY
 
 QUICK = [
@@ -74,6 +77,68 @@ def test_saved_answers_are_audited_and_nothing_is_written_over_in_silence(tmp_pa
     status, _, complaint = command("--answers", "mine.npz", *QUICK)
     assert status == 1 and "--replace" in complaint
     assert command("--answers", "mine.npz", *QUICK, "--replace")[0] == 0
+
+
+@pytest.mark.parametrize("name", write.OF_AUDIT)
+@pytest.mark.parametrize("options", [(), ("--replace",)])
+def test_a_folder_with_a_file_that_is_no_audits_is_refused_before_the_work_and_left_alone(
+    tmp_path, command, monkeypatch, name, options
+):
+    """Of the user's own, such as the very answers, or the report of an evaluation, which --replace does not mean."""
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / name).write_text('{"dataset": "digits"}')
+    monkeypatch.setattr(audit, "_audited", lambda *_: pytest.fail("went to work"))
+    status, _, complaint = command("--answers", f"my/{name}", "--out", "my", *options)
+    assert status == 1 and f"my/{name} would be written over or removed" in complaint
+    assert [path.name for path in (tmp_path / "my").iterdir()] == [name]
+
+
+def test_what_comes_into_the_folder_while_an_audit_goes_on_is_left_alone(tmp_path, command, monkeypatch):
+    """Another audit of the same name, or a file of the user's own."""
+    saved(tmp_path)
+    mine = tmp_path / "audits" / "mine" / "report.txt"
+    audited = audit._audited
+
+    def meanwhile(*given):
+        found = audited(*given)
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        return found
+
+    monkeypatch.setattr(audit, "_audited", meanwhile)
+    status, _, complaint = command("--answers", "mine.npz", *QUICK, "--attacks", "loss")
+    assert status == 1 and "audits/mine/report.txt would be written over" in complaint
+    assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
+
+
+def test_audits_that_end_at_once_write_one_after_the_other(tmp_path, command, monkeypatch):
+    saved(tmp_path)
+    owners = []
+
+    @contextmanager
+    def owned(target, *, given):
+        owners.append((target, given))
+        yield
+
+    monkeypatch.setattr(ownership, "owned", owned)
+    assert command("--answers", "mine.npz", *QUICK, "--attacks", "loss", "--csv", "--latex")[0] == 0
+    assert owners == [(Path("audits/mine"), True)]
+    written = {path.name for path in (tmp_path / "audits" / "mine").iterdir()}
+    assert written <= {*write.OF_AUDIT} and {*write.OF_AUDIT} - written <= {"copies.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("../../x", "x"), ("/tmp/x", "tmp-x"), ("my model, v2.1", "my model- v2.1"), (".hidden", "hidden")],
+)
+def test_whatever_a_classifier_is_called_its_folder_is_in_audits(name, folder):
+    assert audit.folder_name(name) == folder
+
+
+def test_a_name_of_which_no_folder_can_be_made_is_refused(tmp_path, command):
+    saved(tmp_path)
+    status, _, complaint = command("--answers", "mine.npz", "--name", "..")
+    assert status == 1 and "--name ..: has no letter" in complaint
 
 
 def test_attacks_that_are_named_beside_the_fast_ones_are_tried_too(tmp_path, command):

@@ -1,6 +1,7 @@
 """python -m common.audit"""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -125,13 +126,12 @@ def _prepare(options: argparse.Namespace) -> Work:
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise UserError(f"{shown}: with --model only, since with --answers nothing is asked")
     name = options.name or name_of(options.answers or Path(options.model))
-    out = options.out or Path("audits") / name
-    if (out / "report.json").exists() and not options.replace:
-        raise UserError(f"{out} has a report of an audit before: give another --out, or --replace")
+    out = options.out or Path("audits") / folder_name(name)
+    write.require_free(out, replace=options.replace)
 
     def do() -> None:
         found = _audited(options, config, name)
-        print(write.write_audit(out, found, latex=options.latex, csv=options.csv))
+        print(write.write_audit(out, found, replace=options.replace, latex=options.latex, csv=options.csv))
         print(f"All of it on one page: {out / PAGE}")
 
     what = options.answers or options.model
@@ -142,6 +142,20 @@ def _prepare(options: argparse.Namespace) -> Work:
 def name_of(given: Path) -> str:
     """Of a file without its ending, or of package.module:function."""
     return given.stem if given.is_file() else str(given).replace(":", ".").replace("/", ".")
+
+
+def folder_name(name: str) -> str:
+    """Of a folder in audits/, whatever a classifier is called. Raises UserError where nothing of the name is left.
+
+    >>> folder_name("../../my model")
+    'my model'
+    """
+    from common.runtime.errors import UserError
+
+    folder = re.sub(r"[^\w. -]+", "-", name)[:100].strip(". -")
+    if not folder:
+        raise UserError(f"--name {name}: has no letter and no digit to name a folder by: give another, or --out")
+    return folder
 
 
 def _audited(options: argparse.Namespace, config: "EvaluationConfig", name: str) -> "Audit":

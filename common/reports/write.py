@@ -1,5 +1,6 @@
 """The result folders of an evaluation: report.json, the page, text and pictures, whole or not at all."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from common.reports import (
     verdict,
 )
 from common.reports.results import Beside, Results
-from common.runtime import storage
+from common.runtime import config, ownership, storage
+from common.runtime.errors import UserError
 from common.runtime.paths import PAGE, DatasetFolder
 
 NOT_ALWAYS = ("copies.png", "report.tex", "scores.csv")  # files that only some evaluations leave
+OF_AUDIT = ("report.json", "report.txt", PAGE, "roc.png", "phi.png", "reliability.png", *NOT_ALWAYS)
 
 
 def write(
@@ -62,13 +65,40 @@ def write(
     return table
 
 
-def write_audit(folder: Path, audit: Audit, *, latex: bool = False, csv: bool = False) -> str:
-    """Write the report of an audit, the page and pictures, and return the table."""
+def require_free(folder: Path, *, replace: bool) -> None:
+    """Raise UserError where an audit's report in a folder would take the place of what is there.
+
+    replace:  the report of an audit before may be written over, and nothing else
+    """
+    if _has_audit(folder):
+        if not replace:
+            raise UserError(f"{folder} has a report of an audit before: give another --out, or --replace")
+        return
+    there = [name for name in OF_AUDIT if os.path.lexists(folder / name)]
+    if there:
+        raise UserError(
+            f"{folder / there[0]} would be written over or removed, and {folder} has no report of an audit before: "
+            "give another --out, or move it away"
+        )
+
+
+def _has_audit(folder: Path) -> bool:
+    try:
+        report = config.parse(storage.read_json(folder / "report.json"), Report, source=str(folder))
+    except (OSError, ValueError):
+        return False
+    return report.outputs is not None
+
+
+def write_audit(folder: Path, audit: Audit, *, replace: bool = False, latex: bool = False, csv: bool = False) -> str:
+    """Write the report of an audit, the page and pictures, and return the table. Raises as ``require_free``."""
     report = audit.report.model_copy(update={"verdict": verdict.sentence(audit.report)})
     shown = results.of(report.dataset, report, None, {sides.ALONE: audit.verdict}, Beside(audit.samples, audit.indices))
     table = text.table_of_audit(report)
     html = page.render(report_page.of(shown))
-    _write([folder], [report], shown, {"report.txt": table, PAGE: html}, latex=latex, csv=csv)
+    with ownership.owned(folder, given=True):
+        require_free(folder, replace=replace)  # it may have come while the audit went on
+        _write([folder], [report], shown, {"report.txt": table, PAGE: html}, latex=latex, csv=csv)
     return table
 
 
