@@ -70,7 +70,7 @@ def test_a_folder_of_pictures_goes_the_whole_path(root: Path) -> None:
     changed = next(images.glob("auk/*"))
     changed.unlink()
     done = served.run(root, "birds", "data_partition.py")
-    assert done.returncode == 1 and "Add --replace" in done.stderr
+    assert done.returncode == 1 and "data_partition.py --replace" in done.stderr
 
 
 def test_arrays_with_known_members_go_the_whole_path(root: Path) -> None:

@@ -56,7 +56,8 @@ def make(experiment: Experiment, *, permutation: Path | None, replace: bool = Fa
 def _prepare(experiment: Experiment, *, replace: bool) -> None:
     """Read the images into the memory map, where their source needs one and it is not there or of another state.
 
-    Raises UserError where that would replace images which models here were trained on, unless ``replace``.
+    Raises UserError where that would replace images which models here, or of any seed, were trained on, unless
+    ``replace``.
     """
     folder, config = experiment.folder, experiment.dataset
     if not prepared.is_used(config):
@@ -64,11 +65,11 @@ def _prepare(experiment: Experiment, *, replace: bool) -> None:
     pool = prepared.pool_of(config, folder)
     if prepared.is_current(folder, config, pool):
         return
-    trained = [folder.shown(path) for path in folder.trained()]
+    trained = [folder.shown(path) for each in folder.everywhere() for path in each.trained()]
     if trained and folder.prepared.is_dir() and not replace:
         raise UserError(
             f"{folder.shown(folder.prepared)}: the images are others than those that {trained[0]} was trained on. "
-            "Add --replace to read them anew all the same"
+            f"`python data_partition.py --replace` in {folder.name}/ reads them anew all the same"
         )
     prepared.write(folder, config, pool)
 

@@ -50,6 +50,11 @@ class DatasetFolder:
         """Those that have a folder of their own."""
         return sorted(int(path.name) for path in (self.root / "seeds").glob("*") if path.name.isdecimal())
 
+    def everywhere(self) -> list["DatasetFolder"]:
+        """The dataset folder itself and those of its seeds, which all have the same raw data and prepared images."""
+        whole = DatasetFolder(self.root)
+        return [whole, *map(whole.of_seed, whole.seeds())]
+
     @property
     def raw_data(self) -> Path:
         return self.root / "data" / "raw"
