@@ -1,4 +1,7 @@
-"""Finished checkpoints make room for others, as those of another seed, and come back when they are asked for again."""
+"""Checkpoints make room for others, as those of another seed, and come back when they are asked for again.
+
+So does the progress of a training that is not done.
+"""
 
 import os
 from pathlib import Path

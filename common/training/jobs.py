@@ -139,7 +139,8 @@ def state(job: Job) -> State:
     Raises UserError where the file there was not written by this project, which is never overwritten.
     """
     if not job.path.is_file():
-        return State(False, "begun, goes on where it stopped" if job.progress_path.is_file() else "not there")
+        begun = job.progress_path.is_file() or aside.place(job.progress_path, job.key).is_file()
+        return State(False, "begun, goes on where it stopped" if begun else "not there")
     try:
         read = checkpoints.read(job.path, expect={})
     except checkpoints.Damaged as error:

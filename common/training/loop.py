@@ -8,14 +8,17 @@ uninterrupted run gives.
 import csv
 import io
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 from common.runtime import checkpoints, distributed, progress, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.progress import Bar
+from common.training import aside
 from common.training.jobs import Job
 from common.training.watching import Show, watched
 
@@ -55,8 +58,12 @@ def run_rounds(
     diverged: then nothing of what it has written before is touched.
     """
     start = time.monotonic()
-    done, history, best, before = _resume(job, stateful, rounds=rounds)
     writes = not together or distributed.is_first()
+    if writes:
+        _put_in_place(job)
+    if together:
+        distributed.barrier()
+    done, history, best, before = _resume(job, stateful, rounds=rounds)
     if together:
         distributed.barrier()  # the first may take the saved progress away only when all have read it
     total, initial = rounds * steps_per_round, done * steps_per_round
@@ -105,6 +112,32 @@ def _rank(score: float) -> float:
     return -math.inf if math.isnan(score) else score  # no comparison with NaN holds: it would stay the best
 
 
+def _put_in_place(job: Job) -> None:
+    """Put another job's half-done training aside, and this one's in its place where it was put aside before."""
+    files = [job.growing_log_path, job.progress_path]
+    if job.progress_path.is_file():
+        there = _key_at(job.progress_path)
+        if there == job.key:
+            return
+        if there is not None:
+            aside.put(files, key=there)
+            home = aside.place(job.progress_path, there).parent
+            print(
+                f"{job.progress_path} belongs to other settings or data: kept in {home}, it goes on when they are back"
+            )
+    if aside.place(job.progress_path, job.key).is_file():
+        aside.take_back(files, key=job.key)
+        shutil.rmtree(job.events_path, ignore_errors=True)  # of another training: they are written anew from the log
+
+
+def _key_at(progress: Path) -> str | None:
+    """Of the job that a progress file is of; None where it is damaged."""
+    try:
+        return str(checkpoints.read(progress, expect={"key": str}).content["key"])
+    except checkpoints.Damaged:
+        return None
+
+
 def _resume(
     job: Job, stateful: Mapping[str, Stateful], *, rounds: int
 ) -> tuple[int, list[dict[str, Any]], dict[str, Any] | None, float]:
@@ -119,9 +152,6 @@ def _resume(
     saved = read.content
     if not read.checked:
         print(f"{job.progress_path} carries no checksum: unchecked")
-    if saved["key"] != job.key:
-        print(f"{job.progress_path} belongs to other settings or data: starting from the beginning")
-        return 0, [], None, 0.0
     try:
         history, best = saved["history"], saved["best"]
         _require_sound(history, best, saved["seconds"], rounds=rounds)

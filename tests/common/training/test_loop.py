@@ -1,10 +1,12 @@
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from common.runtime import checkpoints
 from common.runtime.errors import UserError
+from common.training.jobs import state
 from tests.common.training import job_at, scored_run
 
 
@@ -74,10 +76,33 @@ def test_a_resumed_run_does_not_repeat_what_was_saved_nor_forget_the_best(tmp_pa
     assert len(job.log_path.read_text().splitlines()) == 5
 
 
-def test_progress_of_other_settings_is_not_resumed(tmp_path, capsys):
+@pytest.mark.parametrize("other_stops", [None, 1])
+def test_progress_of_other_settings_is_put_aside_and_goes_on_when_they_are_back(tmp_path, capsys, other_stops):
+    """Whether the other training is done meanwhile, or is half done itself."""
+    first, other, scores = job_at(tmp_path, seed=0), job_at(tmp_path, seed=1), [0.1, 0.2, 0.3]
     with pytest.raises(KeyboardInterrupt):
-        scored_run(job_at(tmp_path, seed=0), [0.1, 0.2, 0.3], stop_in=2)
-    left, played = scored_run(job_at(tmp_path, seed=1), [0.1, 0.2, 0.3])
-    assert played == [0, 1, 2]
-    assert left["weight"].item() == 3
-    assert "other settings or data" in capsys.readouterr().out
+        scored_run(first, scores, stop_in=2)
+    rows = first.growing_log_path.read_text()
+    with pytest.raises(KeyboardInterrupt) if other_stops else nullcontext():
+        left, played = scored_run(other, scores, stop_in=other_stops)
+        assert played == [0, 1, 2] and left["weight"].item() == 3
+    assert "other settings or data: kept in" in capsys.readouterr().out
+    assert state(first).says == ("begun, goes on where it stopped" if other_stops else "trained anew: seed: 1 -> 0")
+    first.events_path.mkdir()
+    left, played = scored_run(first, scores)
+    assert played == [2] and left["weight"].item() == 3
+    assert first.log_path.read_text().startswith(rows)
+    assert not first.events_path.exists()  # those of the other, which this training would go on with
+    assert scored_run(other, scores)[1] == [1, 2] if other_stops else state(first).done
+    assert not list(tmp_path.glob("*.progress*"))
+
+
+def test_damaged_progress_of_another_training_keeps_none_from_its_place(tmp_path):
+    first, other, scores = job_at(tmp_path, seed=0), job_at(tmp_path, seed=1), [0.1, 0.2, 0.3]
+    for job in (first, other):
+        with pytest.raises(KeyboardInterrupt):
+            scored_run(job, scores, stop_in=2)
+    data = bytearray(other.progress_path.read_bytes())
+    data[len(data) // 2] ^= 4
+    other.progress_path.write_bytes(data)
+    assert scored_run(first, scores)[1] == [2]
