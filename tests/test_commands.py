@@ -199,6 +199,12 @@ def test_several_seeds_are_evaluated_anew_and_what_is_finished_is_kept(trained: 
     (seeds / "4" / "final-all-models" / "resnet" / "selena.pth.tar").unlink()
     left = served.run(root, *command, "4", "5", "--dry-run").stdout
     assert left.count("finished") == 3 and left.count("to do") == 1
+    # a damaged report is made anew, and no business of who does not ask for its defence
+    damaged = seeds / "5" / "evaluate_MIAs" / "results" / "selena" / "report.json"
+    damaged.write_text("{")
+    alone = [word for word in command if word != "selena"]
+    assert served.run(root, *alone, "5").returncode == 0 and damaged.read_text() == "{"
+    assert served.run(root, *command, "5").returncode == 0 and json.loads(damaged.read_text())["seed"] == 5
 
 
 def test_a_plan_names_the_folders_that_will_be_written(trained: Path) -> None:

@@ -15,8 +15,7 @@ from common.experiment import data_partition, evaluate, train_ddpm, train_defens
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item
 from common.reports import over_seeds, reading
-from common.reports.reading import Key
-from common.runtime import distributed, storage
+from common.runtime import config, distributed, storage
 from common.runtime.errors import UserError
 from common.runtime.subject import Subject
 from common.training.jobs import state
@@ -133,13 +132,20 @@ def _has_tried(report: Report, protocol: Protocol) -> bool:
 
 def _reports(run: Run) -> tuple[Report, Report] | None:
     """Without Diffence and with it."""
-    subject = run.settings.subject
+    without, fenced = (_report(run, diffence=diffence) for diffence in (False, True))
+    return None if without is None or fenced is None else (without, fenced)
+
+
+def _report(run: Run, *, diffence: bool) -> Report | None:
+    """None where it is not there, is damaged or of something else, and so is to be made."""
+    folder, subject = run.experiment.folder, run.settings.subject
+    path = folder.results(subject, diffence=diffence) / "report.json"
     try:
-        found = reading.read(run.experiment.folder, defenses=list(DEFENSES))
-    except UserError:
+        report = config.parse(storage.read_json(path), Report, source=folder.shown(path))
+    except (OSError, ValueError):
         return None
-    pair = found.get(Key(subject, False)), found.get(Key(subject, True))
-    return None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+    at_home = (report.dataset, report.subject, report.diffence) == (folder.name, subject, diffence)
+    return report if at_home else None
 
 
 def _made_from_what_is_there(experiment: Experiment, report: Report) -> bool:
