@@ -145,6 +145,17 @@ def test_several_processes_can_be_interrupted(trained: Path, tmp_path: Path) -> 
     assert "interrupted: the same command goes on" in said and "Traceback" not in said
 
 
+def test_over_seeds_one_process_trains_what_one_trains_and_the_others_wait(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained, root)
+    options = ("--attacks", "loss", "--defense", "memguard", "--seeds", "4", "--nproc", "2")
+    done = run(root, "digits/evaluate_MIAs", "bash", "evaluate_mia.sh", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Mean and standard deviation") == 1  # one of the two speaks
+    models = root / "digits" / "seeds" / "4" / "final-all-models" / "resnet"
+    assert {path.name for path in models.glob("*.pth.tar")} == {"memguard.pth.tar", "undefended.pth.tar"}
+
+
 def test_what_one_process_trains_takes_no_more(trained: Path) -> None:
     done = run(trained, "digits", "python", "train_defense.py", "--defense", "hamp", "--nproc", "2")
     assert done.returncode == 1 and "--defense hamp is trained by one process: leave --nproc away" in done.stderr

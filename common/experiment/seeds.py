@@ -17,6 +17,7 @@ from common.experiment.plan import Item
 from common.reports import over_seeds, reading
 from common.runtime import config, distributed, storage
 from common.runtime.errors import UserError
+from common.runtime.sharing import share_out
 from common.runtime.subject import Subject
 from common.training.jobs import state
 
@@ -99,9 +100,21 @@ def _prepare(run: Run) -> None:
     distributed.barrier()
     train_ddpm.train(experiment)
     if DEFENSES[subject.defense].needs_undefended:
-        train_defense.train(experiment, Subject(subject.model), published=False)
-    train_defense.train(experiment, subject, published=False)
+        _train(experiment, Subject(subject.model))
+    _train(experiment, subject)
     distributed.barrier()
+
+
+def _train(experiment: Experiment, subject: Subject) -> None:
+    """Train a classifier; what one process trains the others wait for. Every process must come here."""
+
+    def train(one: Subject) -> None:
+        train_defense.train(experiment, one, published=False)
+
+    if DEFENSES[subject.defense].shares_work or distributed.world_size() == 1:
+        train(subject)
+    else:
+        share_out([subject], train, unit="model", desc=str(subject))
 
 
 def _finished(run: Run) -> Report | None:
