@@ -76,6 +76,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
             f"{' or '.join(map(str, trained))} shadow models (the paper: over 100), scenario 3.",
             f"Attacks that ask once: {', '.join(ONCE)}. The paper has LiRA and five that train no shadow models.",
             f"{CANARIES} images have a wrong label in half of the models, the target among them; no rate counts them.",
+            "AdvReg and MemGuard learn from test images in place of reference images, which are scored here.",
             words.RECIPES,
         ],
     )
