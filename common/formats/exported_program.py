@@ -29,7 +29,9 @@ _TENSOR = re.compile(r"(weight|tensor)_\d+")
 _WORD, _NAME = re.compile(r"[\w.+-]*", re.ASCII), re.compile(r"\w*", re.ASCII)
 _TEXT = re.compile(r"[\w .,>-]*", re.ASCII)  # an argument, such as the equation of an einsum
 _SYMBOL = re.compile(r"Symbol\('(\w+)'(?:, \w+=(?:True|False))*\)", re.ASCII)
-_CALL = re.compile(r"\b(?:Add|Mul|Integer|Max|Min|Mod|FloorDiv|CleanDiv)\(|(?<![\w)])\(", re.ASCII)
+_ARITHMETIC = "Add|Mul|Integer|Max|Min|Mod|PythonMod|ModularIndexing|FloorDiv|CleanDiv|CeilDiv"
+_COMPARED = "Equality|Unequality|GreaterThan|LessThan|StrictGreaterThan|StrictLessThan|Not|And|Or"
+_CALL = re.compile(rf"\b(?:{_ARITHMETIC}|{_COMPARED})\(|(?<![\w)])\(", re.ASCII)
 _SIZE = re.compile(r"(?:[\w,)/+-]|\*(?!\*))*", re.ASCII)  # what is left of one without its calls and brackets
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
