@@ -142,7 +142,6 @@ def test_arrays_are_read_as_they_are(folder, tmp_path):
         ({"labels": np.zeros(29, int)}, r"labels: expected integers \[30\]"),
         ({"labels": np.full(30, -1)}, "counted from 0"),
         ({"labels": np.arange(30) + 65_507}, "65536 is too large: there may be 65536 classes"),
-        ({"labels": np.full(30, 2**63, np.uint64)}, "9223372036854775808 is too large"),
         ({"member": np.zeros(30, int)}, r"member: expected bool \[30\]"),
         ({"labels": np.array([{}] * 30)}, "not a .npz file of plain arrays"),
         ({}, r"not a .npz file of plain arrays \(notes.txt is no array"),
