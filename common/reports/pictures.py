@@ -112,8 +112,9 @@ def near_copies(sides: Mapping[str, Verdict], *, title: str) -> Figure | None:
 
 def reliability(sides: Mapping[str, UnderProtocol], *, title: str) -> Figure:
     """Accuracy against confidence of the answers to non-members, each side below the other."""
-    figure, axes = new_figure(WIDTH, 2.6 * len(sides) + 0.4, rows=len(sides))
-    for axis, (name, part) in zip(np.atleast_1d(axes), sides.items(), strict=True):
+    figure, axes = new_figure(WIDTH, 2.6 * len(sides) + 0.7, rows=len(sides))
+    axes = np.atleast_1d(axes)
+    for axis, (name, part) in zip(axes, sides.items(), strict=True):
         (colour, *_), utility = LOOKS[name], part.utility
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=name)
@@ -130,7 +131,7 @@ def reliability(sides: Mapping[str, UnderProtocol], *, title: str) -> Figure:
             confidences = np.array(bins.confidences)[there]
             axis.plot(confidences, confidences, "k_", markersize=8, label="mean confidence")
             axis.set_title(f"{name}: calibration error {utility.calibration_error.value:.3f}", fontsize=10)
-        axis.legend(fontsize=8, loc="upper left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=2)
     figure.suptitle(title, fontsize=11)
     return figure
 
