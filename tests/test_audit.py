@@ -129,7 +129,7 @@ def test_audits_that_end_at_once_write_one_after_the_other(tmp_path, command, mo
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("../../x", "x"), ("/tmp/x", "tmp-x"), ("my model, v2.1", "my model- v2.1"), (".hidden", "hidden")],
+    [("../../x", "x"), ("/a/x", "a-x"), ("my model, v2.1", "my model- v2.1"), (".hidden", "hidden")],
 )
 def test_whatever_a_classifier_is_called_its_folder_is_in_audits(name, folder):
     assert audit.folder_name(name) == folder

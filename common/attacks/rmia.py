@@ -72,7 +72,7 @@ def fit(needs: Needs, observations: Observations, fitting: Fitting, *, kind: Kin
 def beaten(known: np.ndarray, found: np.ndarray, *, gamma: float) -> np.ndarray:
     """How many of rising log Ratio(z) [m] each log Ratio(x) [n] exceeds by at least log(gamma): float64 [n] in [0, 1].
 
-    Of k of m the score is in ((k, k + 1)) / (m + 1), rising with Ratio(x).
+    Where it exceeds k of m, it gets between k / (m + 1) and (k + 1) / (m + 1), the more the greater its own ratio.
     """
     count = np.searchsorted(known, found - np.log(gamma), side="right")
     return (count + expit(found)) / (len(known) + 1)

@@ -87,7 +87,7 @@ class Further:
     asked:          their answers, [n, Q] in one part or several
     label_queries:  what each of L changed images is of which the label alone is asked
     labels_kept:    bool [n, L], whether the classifier's label is that of the image
-    behind:         the same of a fence that may change labels; None where it keeps them
+    fenced_labels_kept:  the same of a fence that may change labels; None where it keeps them
     boundary:       the classifier's distance to the nearest image of another label, float64 [n], NaN where it was not
                     searched, and the queries that a search takes; behind a fence that changes labels nobody searches
     """
@@ -96,7 +96,7 @@ class Further:
     asked: Sequence[Asked] = ()
     label_queries: tuple[LabelKind, ...] = ()
     labels_kept: np.ndarray | None = None
-    behind: np.ndarray | None = None
+    fenced_labels_kept: np.ndarray | None = None
     boundary: tuple[np.ndarray, int] | None = None
 
     def with_labels_of(self, other: "Further") -> "Further":
@@ -133,7 +133,7 @@ class RoleCandidates:
         """The answers to the images and to all that is asked beside them."""
         further = self.further or Further()
         raw = torch.cat([self.candidates.logits[:, -1:], *(each.raw for each in further.asked)], dim=1)
-        asked, changes_labels = None, rule is not None and further.behind is not None
+        asked, changes_labels = None, rule is not None and further.fenced_labels_kept is not None
         if rule is not None:
             images = Asked.of(self.candidates, rule, work=self.work)
             asked = Asked.cat([Asked(*(part[:, None] for part in images)), *further.asked])
@@ -145,7 +145,7 @@ class RoleCandidates:
             queries=("image", *further.queries),
             work=asked.work.numpy() if asked else None,
             interval=asked.window.numpy() if asked and asked.window.isfinite().all() else None,
-            labels_kept=further.behind if changes_labels else further.labels_kept,
+            labels_kept=further.fenced_labels_kept if changes_labels else further.labels_kept,
             label_queries=further.label_queries,
             boundary=searched and searched[0],
             boundary_cost=searched[1] if searched else 0,

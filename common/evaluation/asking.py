@@ -32,7 +32,7 @@ def ask(
     images = fenced.population.images(role)
     blocks = list(_blocks(fenced, role, rule, needs, images, desc=desc))
     kinds = [(kind, number) for kind, count in needs.labels.items() for number in range(count)]
-    behind = None if rule.keeps_labels else _kept(_answered(fenced, role, rule, desc=desc), len(images), kinds)
+    behind_fence = None if rule.keeps_labels else _kept(_answered(fenced, role, rule, desc=desc), len(images), kinds)
     if not distributed.is_first():
         kinds = []
     with progress.bar(total=len(kinds), unit="query", desc=f"{desc}, labels", shown=bool(kinds)) as bar:
@@ -54,7 +54,7 @@ def ask(
         asked=[asked for _, asked in blocks],
         label_queries=tuple(kind for kind, _ in kinds),
         labels_kept=own,
-        behind=behind,
+        fenced_labels_kept=behind_fence,
         boundary=distances,
     )
 

@@ -84,7 +84,7 @@ def _part(scores: Scores, places: np.ndarray) -> Scores:
 
 
 def over_models(values: np.ndarray) -> list[float]:
-    """The mean's 95 % interval by its standard error and Student's t, kept in [0, 1]; [0, 1] for one value."""
+    """Of values in [0, 1], float64 [models], the mean's 95 % interval by Student's t; [0, 1] of fewer than two."""
     if len(values) < 2:
         return [0.0, 1.0]
     width = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))

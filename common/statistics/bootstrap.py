@@ -42,7 +42,10 @@ class Bootstrap:
         )
 
     def among(self, chosen: np.ndarray, member: np.ndarray) -> "Bootstrap":
-        """The same resamples of some of the samples, bool [n]; each weighs as much as all that were chosen."""
+        """The same resamples of the ``chosen`` samples alone, bool [n] as ``member`` is.
+
+        A resample draws more of them or fewer; its counts are scaled, so that they add up to those that are chosen.
+        """
         parts = []
         for counts, there in ((self.member_counts, chosen[member]), (self.non_member_counts, chosen[~member])):
             drawn = counts[:, there]

@@ -63,10 +63,12 @@ def test_labels_of_a_fence_that_may_change_them_are_those_that_it_answers(popula
 
     own = labels(images)
     for place, (kind, number) in enumerate([("flip", 0), ("noise_40", 0), ("noise_40", 1)]):
-        assert np.array_equal(further.behind[:, place], labels(changed(images, kind, number, seed=0)) == own)
+        assert np.array_equal(
+            further.fenced_labels_kept[:, place], labels(changed(images, kind, number, seed=0)) == own
+        )
     alone = ask(population, ROLE, INTERVAL, NEEDS, CONFIG.boundary, desc="")
-    assert np.array_equal(alone.labels_kept, further.labels_kept) and alone.behind is None
-    assert not np.array_equal(further.behind, further.labels_kept)
+    assert np.array_equal(alone.labels_kept, further.labels_kept) and alone.fenced_labels_kept is None
+    assert not np.array_equal(further.fenced_labels_kept, further.labels_kept)
 
 
 def test_a_classifier_alone_is_judged_by_its_own_labels_whatever_fence_it_is_beside(population):
@@ -75,7 +77,7 @@ def test_a_classifier_alone_is_judged_by_its_own_labels_whatever_fence_it_is_bes
     drawn = replace(population.draw(ROLE, until=None, desc=""), further=further)
     alone, fenced = (drawn.answered(rule).observations for rule in (None, Averaging()))
     assert np.array_equal(alone.labels_kept, further.labels_kept) and alone.boundary is not None
-    assert np.array_equal(fenced.labels_kept, further.behind) and fenced.boundary is None
+    assert np.array_equal(fenced.labels_kept, further.fenced_labels_kept) and fenced.boundary is None
 
 
 def test_what_was_asked_once_is_not_asked_again(population):
