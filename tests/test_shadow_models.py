@@ -142,6 +142,9 @@ def test_shadow_models_may_have_diffusion_models_of_their_own(root: Path) -> Non
     done = served.run(root, *TRAIN, "undefended", "--count", "8", *own, "--set", "ddpm.training.learning_rate=0.5")
     assert done.returncode == 1 and "half.pt was trained otherwise than shadow models' own" in done.stderr
     assert "training.learning_rate: 0.001 -> 0.5" in done.stderr
+    for on in ("reference", "both"):  # the others of the pool, on whom attacks are scored
+        done = served.run(root, *TRAIN, "undefended", "--count", "8", *own, "--set", f"ddpm.training.trained_on={on}")
+        assert done.returncode == 1 and f"their own members, not from {on}" in done.stderr
     shared = served.run(root, *TRAIN, "undefended", "--count", "8", "--set", "ddpm.training.learning_rate=0.5")
     assert shared.returncode == 1 and "this command reads" in shared.stderr
 

@@ -25,7 +25,7 @@ from common.runtime.errors import UserError
 from common.runtime.images import ImageSpec, Labelled
 from common.runtime.modes import Network, Precision
 from common.runtime.paths import DatasetFolder
-from common.training.jobs import Provenance
+from common.training.provenance import Provenance
 
 
 @dataclass(frozen=True)

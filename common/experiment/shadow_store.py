@@ -12,7 +12,7 @@ from common.data import shadows
 from common.data.shadows import TARGET
 from common.defenses import DEFENSES
 from common.diffence.measures import Fence
-from common.evaluation.reconstructions import Reconstructions
+from common.evaluation.reconstructions import Reconstructions, nobody
 from common.experiment import train_ddpm
 from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
@@ -22,7 +22,7 @@ from common.formats.diffusion_model import DiffusionModel
 from common.runtime import rng, storage
 from common.runtime.errors import UserError
 from common.runtime.subject import Subject
-from common.training.jobs import difference
+from common.training.provenance import difference
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,11 @@ class Store:
     def _require_trainable_diffusion(self) -> None:
         """Raise UserError where own diffusion models cannot be trained, or the target's was not trained as they are."""
         train_ddpm.require_possible(self.experiment)
+        if (on := self.experiment.ddpm_config.training.trained_on) != "members":
+            raise UserError(
+                f"shadow models' own diffusion models learn from their own members, not from {on}: attacks are scored "
+                "on the others too, so leave ddpm.training.trained_on as members"
+            )
         if not self.trains_target:
             made_from, wanted = self._of_target.made_from, train_ddpm.job(self.experiment).made_from.ddpm or {}
             if made_from is None or made_from.ddpm != wanted:
@@ -240,8 +245,3 @@ class Store:
 
 def _hashes(diffusion: DiffusionModel) -> list[str]:
     return [file.sha256 for file in diffusion.files]
-
-
-def nobody(x: torch.Tensor) -> torch.Tensor:
-    """The classifier of a fence that is only asked for reconstructions."""
-    raise AssertionError("reconstructions need no classifier")

@@ -17,7 +17,7 @@ from common.runtime import checkpoints, config
 from common.runtime.errors import UserError
 from common.runtime.storage import FileRead
 from common.runtime.subject import Subject
-from common.training.jobs import Provenance, difference
+from common.training.provenance import Provenance, difference
 
 
 @dataclass(frozen=True)

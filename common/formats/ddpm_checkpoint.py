@@ -18,7 +18,7 @@ from common.runtime.device import Compute
 from common.runtime.errors import UserError
 from common.runtime.images import Size, sides
 from common.runtime.storage import FileRead
-from common.training.jobs import Provenance
+from common.training.provenance import Provenance
 
 
 def load_denoiser(

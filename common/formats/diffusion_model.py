@@ -8,7 +8,7 @@ from torch import nn
 from common.diffusion.denoiser import Denoiser
 from common.runtime.device import Compute, accelerate
 from common.runtime.storage import FileRead
-from common.training.jobs import Provenance
+from common.training.provenance import Provenance
 
 
 class DiffusionModel(NamedTuple):

@@ -1,55 +1,14 @@
 """What a training is to leave behind, and how finished work is recognised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator
 
 from common.runtime import checkpoints, config, distributed, storage
 from common.runtime.config import NonNegativeFloat, Strict
 from common.runtime.errors import UserError
-from common.runtime.modes import OriginalSettings, Precision
 from common.training import aside
-
-
-def _of_weights(ddpm: Any) -> Any:
-    """A diffusion model's configuration without what its weights do not depend on: that of its pictures."""
-    if not isinstance(ddpm, dict) or not isinstance(ddpm.get("training"), dict):
-        return ddpm
-    return {**ddpm, "training": {name: value for name, value in ddpm["training"].items() if name != "sample_steps"}}
-
-
-class Provenance(Strict):
-    """What a checkpoint was made from: equal provenance, equal bytes (on one kind of machine).
-
-    ddpm:            the diffusion model's configuration, for a diffusion model
-    defense, classifier, settings:  name, network and configuration, for a classifier
-    undefended, tuning_members:     what a defence that protects another classifier depends on: that one's sha256, and
-                                    which members its guesser learns from
-    teacher:         the number of one of SELENA's teachers
-    original:        the defence with the settings of whose own paper it was trained
-    brought:         the sha256 of the file that a classifier came in which was trained elsewhere
-    """
-
-    dataset: str
-    partition: str  # the partition's key
-    seed: int
-    precision: Precision
-    ddpm: Annotated[dict[str, Any] | None, AfterValidator(_of_weights)] = None
-    defense: str | None = None
-    classifier: dict[str, dict[str, Any]] | None = None
-    settings: dict[str, Any] | None = None
-    undefended: str | None = None
-    tuning_members: str | None = None
-    teacher: int | None = None
-    original: OriginalSettings | None = None
-    brought: str | None = None
-
-    def record(self) -> dict[str, Any]:
-        """As checkpoints hold it: what does not apply is left out."""
-        return {name: value for name, value in self if value is not None}
+from common.training.provenance import Provenance, as_now, difference
 
 
 @dataclass(frozen=True)
@@ -139,8 +98,7 @@ def state(job: Job) -> State:
     Raises UserError where the file there was not written by this project, which is never overwritten.
     """
     if not job.path.is_file():
-        begun = job.progress_path.is_file() or aside.place(job.progress_path, job.key).is_file()
-        return State(False, "begun, goes on where it stopped" if begun else "not there")
+        return State(False, _half_done(job))
     try:
         read = checkpoints.read(job.path, expect={})
     except checkpoints.Damaged as error:
@@ -153,7 +111,7 @@ def state(job: Job) -> State:
     if found.get("brought") and found["brought"] != job.made_from.brought:
         raise UserError(f"{job.path} was trained elsewhere and will not be overwritten: move it away to train anew")
     wanted = checkpoints.plain(job.made_from.record())
-    found = _as_now(found)
+    found = as_now(found)
     try:
         differences = "" if found == wanted else difference(found, wanted)
     except (TypeError, ValueError, RuntimeError):  # keys of several types, tensors
@@ -168,18 +126,29 @@ def state(job: Job) -> State:
     return State(False, f"trained anew: {differences}")
 
 
+def _half_done(job: Job) -> str:
+    """What is there of a job whose checkpoint is not."""
+    there = progress_key(job.progress_path) if job.progress_path.is_file() else None
+    if there == job.key or aside.place(job.progress_path, job.key).is_file():
+        return "begun, goes on where it stopped"
+    return "not there" if there is None else "not there; one of other settings is half done, and is put aside"
+
+
+def progress_key(progress: Path) -> str | None:
+    """Of the job that a progress file is of; None where it is damaged."""
+    try:
+        return str(checkpoints.read(progress, expect={"key": str}).content["key"])
+    except checkpoints.Damaged:
+        return None
+
+
 def _key_at(path: Path) -> str | None:
     """Of a finished checkpoint of this project; None where there is none, or it is damaged."""
     try:
         found = checkpoints.read(path, expect={}).content.get("made_from")
-        return storage.digest(_as_now(found)) if isinstance(found, dict) else None
+        return storage.digest(as_now(found)) if isinstance(found, dict) else None
     except (UserError, OSError, TypeError, ValueError):
         return None
-
-
-def _as_now(made_from: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of before says, as it is said now."""
-    return {**made_from, "ddpm": _of_weights(made_from["ddpm"])} if "ddpm" in made_from else made_from
 
 
 def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
@@ -190,18 +159,6 @@ def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
     if job.path.is_file():
         say(f"{job.path} is {now.says}")
     return now.done
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
-    """What changed between two nested mappings, as `lr: 0.1 -> 0.2`."""
-    changes = []
-    for key in sorted(set(old) | set(new)):
-        was, now = old.get(key, "nothing"), new.get(key, "nothing")
-        if isinstance(was, dict) and isinstance(now, dict):
-            changes.append(difference(was, now, f"{prefix}{key}."))
-        elif was != now:
-            changes.append(f"{prefix}{key}: {was} -> {now}")
-    return ", ".join(filter(None, changes))
 
 
 def log_path(checkpoint: Path) -> Path:

@@ -12,14 +12,13 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, Protocol
 
 from common.runtime import checkpoints, distributed, progress, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.progress import Bar
 from common.training import aside
-from common.training.jobs import Job
+from common.training.jobs import Job, progress_key
 from common.training.watching import Show, watched
 
 
@@ -116,7 +115,7 @@ def _put_in_place(job: Job) -> None:
     """Put another job's half-done training aside, and this one's in its place where it was put aside before."""
     files = [job.growing_log_path, job.progress_path]
     if job.progress_path.is_file():
-        there = _key_at(job.progress_path)
+        there = progress_key(job.progress_path)
         if there == job.key:
             return
         if there is not None:
@@ -128,14 +127,6 @@ def _put_in_place(job: Job) -> None:
     if aside.place(job.progress_path, job.key).is_file():
         aside.take_back(files, key=job.key)
         shutil.rmtree(job.events_path, ignore_errors=True)  # of another training: they are written anew from the log
-
-
-def _key_at(progress: Path) -> str | None:
-    """Of the job that a progress file is of; None where it is damaged."""
-    try:
-        return str(checkpoints.read(progress, expect={"key": str}).content["key"])
-    except checkpoints.Damaged:
-        return None
 
 
 def _resume(

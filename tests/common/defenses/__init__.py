@@ -7,7 +7,8 @@ from common.models.classifiers import build_classifier
 from common.models.config import ClassifierConfig
 from common.runtime import checkpoints
 from common.runtime.images import ImageSpec, Labelled
-from common.training.jobs import Job, Provenance
+from common.training.jobs import Job
+from common.training.provenance import Provenance
 from tests.miniature import TINY
 
 SPEC = ImageSpec(3, 1, 8, (0.4,), (0.3,))

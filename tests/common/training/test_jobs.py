@@ -6,7 +6,8 @@ import torch
 
 from common.runtime import checkpoints
 from common.runtime.errors import UserError
-from common.training.jobs import Job, Provenance, is_done, last_seconds, seconds_path, state, teachers
+from common.training.jobs import Job, is_done, last_seconds, seconds_path, state, teachers
+from common.training.provenance import Provenance
 from tests.common.training import job_at, scored_run
 
 MADE_FROM = {"seed": 0, "settings": {"lr": 0.1, "blocks": (1, 2)}}

@@ -83,6 +83,7 @@ def test_progress_of_other_settings_is_put_aside_and_goes_on_when_they_are_back(
     with pytest.raises(KeyboardInterrupt):
         scored_run(first, scores, stop_in=2)
     rows = first.growing_log_path.read_text()
+    assert state(other).says == "not there; one of other settings is half done, and is put aside"
     with pytest.raises(KeyboardInterrupt) if other_stops else nullcontext():
         left, played = scored_run(other, scores, stop_in=other_stops)
         assert played == [0, 1, 2] and left["weight"].item() == 3
