@@ -18,6 +18,7 @@ from common.runtime.subject import Subject
 
 COUNT, CANARIES = 16, 32  # as `make shadows` has them, so that its stores serve
 RATE = "0.001"
+DECIMALS = 1  # of a rate, per cent
 ONCE = [name for name, attack in SHADOW_ATTACKS.items() if attack.needs.only_images]
 NOTHING = "-"
 HEADER = ["defence", "TPR at 0.1 % FPR, alone", "with Diffence", "TNR at 0.1 % FNR, alone", "with Diffence"]
@@ -61,9 +62,9 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         ours=f"TPR {words.falls(tpr)}",
         says=f"the TPR at 0.1 % FPR of attackers with shadow models who ask once {words.falls(tpr)} for undefended, "
         f"and {words.falls(six_tpr)} on the mean of the six defences (paper: "
-        f"{words.falls(reported.tpr_six_defences)}){_rising(falls)}. Where sixteen queries are asked too, it "
+        f"{words.falls(reported.tpr_six_defences)}){_rising(once)}. Where sixteen queries are asked too, it "
         f"{words.falls(by_any['undefended'][0])} for undefended, and {words.falls(six_by_any)} on the mean"
-        f"{_rising(by_any)}",
+        f"{_rising(more)}",
         tables=[
             Table("The greatest of any attack that asks once, per cent, all models in turn.", HEADER, _rows(once)),
             Table("By how many per cent of their value these rates fall.", ["rate", "paper", "here"], table),
@@ -97,11 +98,12 @@ def _falls(rates: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, list[flo
     return {name: [words.share(*pair) for pair in zip(*sides, strict=True)] for name, sides in rates.items()}
 
 
-def _rising(falls: Mapping[str, Sequence[float]]) -> str:
-    """Which rates rise behind the fence, and for which classifiers."""
+def _rising(rates: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Which rates rise behind the fence as they are shown, to one decimal, and for which classifiers."""
     found = []
     for place, rate in enumerate(("TPR", "TNR at 0.1 % FNR")):
-        names = [name for name, of in falls.items() if of[place] < 0]
+        shown = {name: [round(side[place], DECIMALS) for side in sides] for name, sides in rates.items()}
+        names = [name for name, (alone, fenced) in shown.items() if fenced > alone]
         if names:
             found.append(f"the {rate} rises for {words.listed(names)}")
     return ", but " + " and ".join(found) if found else ""
@@ -114,7 +116,7 @@ def _sides(found: Sequence[Mapping[str, UnderFence]], names: Collection[str]) ->
 
 def _rows(rates: Mapping[str, Sequence[Sequence[float]]]) -> list[list[str]]:
     return [
-        [name, *(f"{value:.1f}" for value in (tpr, fenced_tpr, tnr, fenced_tnr))]
+        [name, *(f"{value:.{DECIMALS}f}" for value in (tpr, fenced_tpr, tnr, fenced_tnr))]
         for name, ((tpr, tnr), (fenced_tpr, fenced_tnr)) in rates.items()
     ]
 
