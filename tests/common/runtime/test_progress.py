@@ -79,6 +79,14 @@ def test_nothing_done_yet_has_no_speed():
     assert progress.told(0, 3, 0.0, initial=0, unit="model").endswith("time left unknown")
 
 
+def _read(master):
+    """What a terminal whose other end is closed still has to show; "" where that was all."""
+    try:
+        return os.read(master, 10000).decode()
+    except OSError:  # so Linux says that nothing is left
+        return ""
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
@@ -87,8 +95,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
         assert progress.on_terminal()
         with progress.bar(total=3, unit="step", desc="x") as bar:
             bar.update(3)
-        terminal.flush()
-        shown = os.read(master, 10000).decode()
+    shown = "".join(iter(lambda: _read(master), ""))
     os.close(master)
     assert "100%" in shown and "3/3" in shown and "\r" in shown
 
