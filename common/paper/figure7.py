@@ -99,7 +99,10 @@ def _falls(rates: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, list[flo
 
 
 def _rising(rates: Mapping[str, Sequence[Sequence[float]]]) -> str:
-    """Which rates rise behind the fence as they are shown, to one decimal, and for which classifiers."""
+    """Which rates rise behind the fence as they are shown, and for which classifiers.
+
+    rates:  [TPR, TNR] alone and [TPR, TNR] behind the fence, per cent, by defence (see ``_sides``)
+    """
     found = []
     for place, rate in enumerate(("TPR", "TNR at 0.1 % FNR")):
         shown = {name: [round(side[place], DECIMALS) for side in sides] for name, sides in rates.items()}
