@@ -1,7 +1,8 @@
 """What a fence can do against an attacker, each measure a switch, and the rule that they give for known samples.
 
 ``paper`` is the paper's procedure, ``published`` that of the authors' code, and ``steady`` what configs/diffence.yaml
-says: of what was measured, what leaves the strongest attacker least (docs/results.md).
+says, chosen against attackers without shadow models (docs/differences.md); those who have some get more behind it than
+behind the paper's (docs/results.md).
 """
 
 from typing import Annotated, Any

@@ -14,7 +14,6 @@ from common.runtime.subject import Subject
 
 COUNTS = (2, 5, 10, 20, 30, 50)
 STEPS = (40, 80, 120, 160, 200, 260)
-FALLING = -0.5  # a rank correlation that is called so
 
 
 def cases(bench: Bench) -> list[Case]:
@@ -51,9 +50,9 @@ def direction(correlations: Sequence[float]) -> str:
     """In words: whether all fall with N and with T, and how much."""
     if max(correlations) >= 0:
         return "do not all fall with N and with T"
-    if max(correlations) < FALLING:
+    if max(correlations) < -words.CLEAR:
         return "fall with N and with T"
-    return f"fall with N and with T, but weakly (not all below {FALLING})"
+    return f"fall with N and with T, but weakly (not all below {-words.CLEAR})"
 
 
 def make(benches: Sequence[Bench], paper: Paper) -> Made:
@@ -90,7 +89,7 @@ def make(benches: Sequence[Bench], paper: Paper) -> Made:
         notes=[
             words.JUDGED[THRESHOLDS],
             "Rank correlations are means over the columns, or over the rows, of the table. One that is not below "
-            f"{FALLING} is weak.",
+            f"{-words.CLEAR} is weak.",
         ],
     )
 

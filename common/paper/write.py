@@ -20,7 +20,7 @@ CIFAR-10, CIFAR-100 and SVHN and stand in `common/paper_results.yaml`; each page
 were judged and what differs. All items of a dataset are of one set of models, seed 0. Trained on another machine, which
 rounds otherwise, models are others: those of `docs/results.md` are not these.
 
-AUCs that differ by less than 3 points are alike on a dataset of some hundred samples, as digits is: the 95 % interval
+AUCs that differ by less than 5 points are alike on a dataset of some hundred samples, as digits is: the 95 % interval
 of one such AUC reaches 3 to 5 points to each side."""
 
 
