@@ -106,8 +106,10 @@ def query_size(device: torch.device, *, pixels: int) -> PassSize:
 
 
 def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on the device; to a GPU from pinned memory, so that it need not wait."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    """The tensor on the device; from the CPU to a GPU by pinned memory, so that nobody need wait."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def cores() -> int:
