@@ -34,7 +34,10 @@ class OutOfPlace(TorchFunctionMode):
 
 
 def require_possible(classifier: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
-    """Raise UserError where Opacus finds no gradients of single samples; images [n, C, H, W] in [0, 1], labels [n]."""
+    """Raise UserError where Opacus finds no gradients of single samples, or a sample has a part in those of another.
+
+    Images [n, C, H, W] in [0, 1] and labels [n], on the device of the classifier.
+    """
     trial = copy.deepcopy(classifier)
     try:
         with rng.global_draws(0, "trial"), torch.no_grad():
@@ -52,6 +55,32 @@ def require_possible(classifier: nn.Module, images: torch.Tensor, labels: torch.
         for name, parameter in trial.named_parameters():
             if parameter.requires_grad and len(getattr(parameter, "grad_sample", ())) != len(images):
                 raise RuntimeError(f"{name} has no gradient of each sample")
+        module.remove_hooks()
+        _require_apart(trial, images)
     except (RuntimeError, NotImplementedError, AttributeError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())[:400]
         raise UserError(f"--defense dpsgd: Opacus cannot clip this classifier's gradients by sample: {said}") from error
+
+
+def _require_apart(network: nn.Module, images: torch.Tensor) -> None:
+    """Raise RuntimeError where an answer in training depends on another sample's image; images [n, C, H, W] in [0, 1].
+
+    The weights of ``network`` are changed a little: a layer that begins with zeros would hide what is before it.
+    """
+    with rng.global_draws(0, "trial"), torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.01)
+
+    def answer(asked: torch.Tensor, row: int) -> torch.Tensor:
+        with rng.global_draws(0, "trial"), OutOfPlace():
+            return network(asked)[row]
+
+    for row, image in enumerate(images):
+        asked = images.clone().requires_grad_()
+        logits = answer(asked, row)
+        (slope,) = torch.autograd.grad(logits.square().sum(), asked)
+        slope[row] = 0
+        among_copies = answer(image.expand_as(images), row)  # tells mixtures that have no gradient
+        if slope.any() or not torch.allclose(logits, among_copies, rtol=1e-4, atol=1e-5):
+            raise RuntimeError("it mixes samples in training: an answer depends on other images of its batch")

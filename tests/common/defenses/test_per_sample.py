@@ -63,3 +63,38 @@ def test_what_cannot_be_followed_is_refused():
 def test_layers_that_mix_samples_are_refused():
     with pytest.raises(UserError, match=r"--defense dpsgd: Opacus cannot clip .*BatchNorm"):
         require_possible(nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.BatchNorm1d(3)), X, LABELS)
+
+
+class Mixing(nn.Module):
+    """Has a function, which knows no weights, of all samples of a batch before its last layer."""
+
+    def __init__(self, mix, *, zeros):
+        super().__init__()
+        self.mix, self.dropout, self.fc = mix, nn.Dropout(), nn.Linear(64, 3)
+        if zeros:
+            nn.init.zeros_(self.fc.weight)
+
+    def forward(self, x):
+        x = self.dropout(x)
+        return self.fc((self.mix(x) if self.training else x).flatten(1))
+
+
+MIXTURES = {
+    "mean": lambda x: x - x.mean(0),
+    "batch norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "layer without weights": nn.SyncBatchNorm(1, affine=False),
+    "those before": lambda x: x.cumsum(0),
+    "no gradient": lambda x: x / x.detach().amax(),
+}
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("mix", MIXTURES)
+def test_samples_mixed_without_weights_are_refused(mix, zeros):
+    with pytest.raises(UserError, match=r"--defense dpsgd: Opacus cannot clip .* it mixes samples in training"):
+        require_possible(Mixing(MIXTURES[mix], zeros=zeros), X, LABELS)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_function_of_each_sample_alone_is_taken_and_so_is_dropout(zeros):
+    require_possible(Mixing(lambda x: x / x.amax(dim=(1, 2, 3), keepdim=True), zeros=zeros), X, LABELS)
