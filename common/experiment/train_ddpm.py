@@ -81,12 +81,9 @@ def make(
     """
     flags_path = to_do.path.with_suffix(".txt")
     if distributed.is_first():
-        to_do.take_back()
         storage.sweep(flags_path)
-    distributed.barrier()
-    settings, done = experiment.ddpm_config, is_done(to_do)
-    distributed.barrier()  # until every process has seen what is there
-    if not done:
+    settings = experiment.ddpm_config
+    if not is_done(to_do):
         learnt = experiment.training_part(_trained_on(experiment)).images if images is None else images
         compute, learnt = experiment.compute["diffusion"], learnt.to(experiment.device)
         training.train(to_do, learnt, settings, seed=experiment.seed, compute=compute, show=show)

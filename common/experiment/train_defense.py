@@ -48,12 +48,7 @@ def train(experiment: Experiment, subject: Subject, *, published: bool, tensorbo
 
 def _train(experiment: Experiment, subject: Subject, settings: TrainingBasics, job: Job) -> None:
     defense, folder, part = DEFENSES[subject.defense], experiment.folder, experiment.partition
-    if distributed.is_first():
-        job.take_back()
-    distributed.barrier()
-    done = is_done(job)
-    distributed.barrier()  # until every process has seen what is there
-    if done:
+    if is_done(job):
         return
 
     def new_classifier(seed: int) -> Classifier:

@@ -62,7 +62,7 @@ class Job:
 
     def take_back(self) -> None:
         """Put this job's checkpoint in its place again, where it was moved aside. Of several processes one may."""
-        if not state(self).done and aside.place(self.path, self.key).is_file():
+        if aside.place(self.path, self.key).is_file() and not state(self).done:
             self.make_room()
             aside.take_back(self.files, key=self.key)
 
@@ -152,8 +152,15 @@ def _key_at(path: Path) -> str | None:
 
 
 def is_done(job: Job, *, say: Callable[[str], None] = distributed.say) -> bool:
-    """Whether the job's checkpoint is there and made from the same things; says so, or why it is not."""
+    """Whether the job's checkpoint is there and made from the same things; says so, or why it is not.
+
+    One that was moved aside is there again. Every process must come here.
+    """
+    if distributed.is_first():
+        job.take_back()
+    distributed.barrier()
     now = state(job)
+    distributed.barrier()  # until every process has seen what is there
     if now.done:
         job.clear()  # of a run killed between its last two steps
     if job.path.is_file():

@@ -124,6 +124,18 @@ def test_a_teacher_that_is_there_is_not_trained_again(tmp_path, trained):
     assert trained == [*TEACHERS, "defense.pth.tar", "01.pth.tar", "defense.pth.tar"]
 
 
+def test_teachers_that_made_room_for_those_of_another_seed_come_back(tmp_path, trained):
+    first, other = (make_task(tmp_path, config(), seed=seed) for seed in (0, 1))
+    selena.train(first)
+    first.job.path.unlink()  # as if it had been stopped after its teachers
+    selena.train(other)
+    trained.clear()
+    selena.train(first)
+    assert trained == ["defense.pth.tar"]
+    selena.train(other)
+    assert trained == 2 * ["defense.pth.tar"]
+
+
 def test_only_a_change_that_concerns_the_teachers_trains_them_again(tmp_path, trained):
     selena.train(make_task(tmp_path, config()))
     trained.clear()
