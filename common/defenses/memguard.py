@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from common.defenses.base import Defense, LabelKeeping, Task, with_clear_top
 from common.defenses.memguard_engine import Compact, Place, Walk, unit
+from common.models.classifiers import Classifier
 from common.models.mlp import relu_stack
 from common.runtime import checkpoints, rng
 from common.runtime.config import Positive, PositiveFloat
@@ -218,13 +219,12 @@ def training_answers(task: Task, classifier: nn.Module) -> tuple[torch.Tensor, t
     return torch.cat(answers).sort(dim=1, descending=True).values, member
 
 
-def wrap(classifier: nn.Module, state: dict[str, Any], config: MemGuardConfig, *, seed: int, path: Path) -> nn.Module:
+def wrap(classifier: Classifier, state: dict[str, Any], config: MemGuardConfig, *, seed: int, path: Path) -> nn.Module:
     """Raises UserError naming the file where its defence classifier is missing, damaged or not for this classifier."""
     weights = state.get("defense_classifier")
     if not isinstance(weights, dict):
         raise UserError(f"{path}: no defence classifier: train it with `python train_defense.py --defense memguard`")
-    *_, last_bias = classifier.parameters()
-    guess = DefenseClassifier(len(last_bias))
+    guess = DefenseClassifier(classifier.num_classes)
     checkpoints.load_weights(guess, weights, path=path)
     return MemGuardOutput(classifier, guess, config, seed=seed)
 

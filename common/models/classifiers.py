@@ -25,10 +25,16 @@ class Classifier(nn.Module):
     std: torch.Tensor
 
     def __init__(
-        self, network: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...], precision: Precision = "fp32"
+        self,
+        network: nn.Module,
+        *,
+        num_classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        precision: Precision = "fp32",
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.num_classes = network, num_classes
         self.precision = precision
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
@@ -61,7 +67,8 @@ def build_classifier(
     if group_norm:
         replace_batch_norm(network)
     fast = accelerate(network, compile=compute.compile)
-    return Classifier(fast, mean=spec.mean, std=spec.std, precision=compute.precision).to(compute.device)
+    made = Classifier(fast, num_classes=spec.num_classes, mean=spec.mean, std=spec.std, precision=compute.precision)
+    return made.to(compute.device)
 
 
 def replace_batch_norm(network: nn.Module) -> None:

@@ -41,7 +41,8 @@ def _resnet(*, channels: int, width: int, blocks: list[int], fast: bool, precisi
     with rng.global_draws("benchmark classifier"):
         network = ResNet(channels=channels, num_classes=10, width=width, blocks=blocks)
     network = accelerate(network) if fast else network
-    return Classifier(network, mean=(0.5,) * channels, std=(0.25,) * channels, precision=precision).eval()
+    mean, std = (0.5,) * channels, (0.25,) * channels
+    return Classifier(network, num_classes=10, mean=mean, std=std, precision=precision).eval()
 
 
 def images(count: int) -> torch.Tensor:

@@ -22,6 +22,7 @@ from common.defenses.memguard_engine import Compact, Place, unit
 from common.diffence.fence import Diffence
 from common.diffusion.denoiser import Denoiser
 from common.diffusion.schedule import linear_alpha_bar
+from common.models.classifiers import Classifier
 from common.runtime import checkpoints
 from common.runtime.errors import UserError
 from common.training.classifier import answer
@@ -366,6 +367,23 @@ def test_a_damaged_defence_classifier_is_refused_by_name(tmp_path, damage, messa
     with pytest.raises(UserError, match=message) as error:
         memguard.wrap(new_classifier(), state, config(), seed=0, path=tmp_path / "memguard.pth.tar")
     assert "memguard.pth.tar" in str(error.value)
+
+
+class HeadFirst(nn.Module):
+    """Registers its last layer before its first."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.body = nn.Linear(16, 3), nn.Linear(64, 16)
+
+    def forward(self, x):
+        return self.head(self.body(x.flatten(1)))
+
+
+def test_the_classes_are_the_classifiers_whatever_weights_come_last(tmp_path):
+    classifier = Classifier(HeadFirst(), num_classes=3, mean=(0.4,), std=(0.3,))
+    state = {"defense_classifier": DefenseClassifier(3).state_dict()}
+    assert memguard.wrap(classifier, state, config(), seed=0, path=tmp_path)(X).shape == (30, 3)
 
 
 def test_the_guess_learns(task):
