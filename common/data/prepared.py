@@ -4,6 +4,8 @@ Their order is drawn once, whatever the seed of an experiment: the source's own 
 that a list names; else all are one pool, whose first part is the training set. Seeds share out the training set.
 """
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -66,18 +68,28 @@ def write(folder: DatasetFolder, config: DatasetConfig, pool: Pool) -> None:
     """Read all images into the memory map. Raises UserError naming the first that cannot be read."""
     numbers, record = _ordered(folder, config, pool)
     with ownership.locked(folder.prepared), storage.staged_folders(folder.prepared, last=RECORD) as (stage,):
-        shape = (len(numbers), config.channels, *sides(config.image_size))
-        images = np.lib.format.open_memmap(stage / IMAGES, mode="w+", dtype=np.uint8, shape=shape)
-        with progress.bar(total=len(numbers), unit="image", desc="read images") as bar:
-            for place, number in enumerate(numbers):
-                images[place] = pool.read(int(number), config.channels, config.image_size)
-                bar.update()
-        images.flush()
-        del images
-        np.save(stage / LABELS, pool.labels[numbers], allow_pickle=False)
+        with storage.naming(folder.prepared / IMAGES):
+            _write_images(stage / IMAGES, config, pool, numbers)
+        storage.write_with(stage / LABELS, lambda file: np.save(file, pool.labels[numbers], allow_pickle=False))
         storage.write_text(stage / NAMES, "".join(f"{pool.names[number]}\n" for number in numbers))
         storage.write_json(stage / RECORD, record.model_dump())
         (folder.prepared / RECORD).unlink(missing_ok=True)  # so that nobody reads old and new together
+
+
+def _write_images(path: Path, config: DatasetConfig, pool: Pool, numbers: np.ndarray) -> None:
+    """As an ordinary file: writing into a memory map of it kills the process where the disk is full."""
+    header = {
+        "descr": "|u1",
+        "fortran_order": False,
+        "shape": (len(numbers), config.channels, *sides(config.image_size)),
+    }
+    with path.open("wb") as file, progress.bar(total=len(numbers), unit="image", desc="read images") as bar:
+        np.lib.format.write_array_header_1_0(file, header)
+        for number in numbers:
+            file.write(pool.read(int(number), config.channels, config.image_size).tobytes())
+            bar.update()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _ordered(folder: DatasetFolder, config: DatasetConfig, pool: Pool) -> tuple[np.ndarray, Record]:

@@ -1,3 +1,5 @@
+import resource
+import signal
 import zipfile
 
 import numpy as np
@@ -115,6 +117,21 @@ def test_a_picture_that_cannot_be_read_leaves_the_old_memory_map(folder, tmp_pat
         prepare(folder, config)
     assert datasets.load(config, folder).fingerprint() == data.fingerprint()
     assert {path.name for path in folder.prepared.parent.iterdir()} == {"prepared"}
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(folder, tmp_path):
+    config = settings({"folder": str(imitations.pictures(tmp_path / "all", CLASSES, each=15, size=(4, 4)))})
+    pool, before = prepared.pool_of(config, folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # of each file, as a disk with no more room
+    try:
+        with pytest.raises(OSError) as caught:
+            prepared.write(folder, config, pool)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert caught.value.filename == str(folder.prepared / "images.npy")
+    assert not list(folder.prepared.parent.iterdir())
 
 
 def write_arrays(path, **changes):
