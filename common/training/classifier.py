@@ -18,6 +18,8 @@ from common.training.augmentation import Augmentation, changes_of_epoch
 from common.training.jobs import Job
 from common.training.loop import run_rounds
 
+ANSWERED_PIXELS = 1000 * 32 * 32  # of images that a classifier is asked about at once: they bound its memory
+
 
 class TrainingBasics(Strict):
     """What every defence's YAML says about training a classifier."""
@@ -91,10 +93,14 @@ def batches(data: Labelled, batch_size: int, *, generator: torch.Generator) -> I
 
 
 @torch.no_grad()
-def answer(classifier: nn.Module, images: torch.Tensor, *, batch_size: int = 1000) -> torch.Tensor:
-    """Logits [n, K] of uint8 images [n, C, H, W], in evaluation mode."""
+def answer(classifier: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Logits [n, K] of uint8 images [n, C, H, W], in evaluation mode.
+
+    How many are asked about at once depends on their size alone, so an answer keeps its bits.
+    """
     classifier.eval()
-    return torch.cat([classifier(to_float(part)) for part in images.split(batch_size)])
+    at_once = max(1, min(1000, ANSWERED_PIXELS // images.shape[2:].numel()))
+    return torch.cat([classifier(to_float(part)) for part in images.split(at_once)])
 
 
 def accuracy(classifier: nn.Module, data: Labelled) -> float:

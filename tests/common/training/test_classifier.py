@@ -45,17 +45,30 @@ def test_a_batch_holds_images_labels_and_where_they_are_from():
 
 
 class Parrot(nn.Module):
-    """Answers with the pixels of a row, unless it is training."""
+    """Answers with the pixels of a row, unless it is training, and keeps how many images it got at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
 
     def forward(self, x):
+        self.asked.append(len(x))
         return x[:, 0, 0, :3] * (0.0 if self.training else 1.0)
 
 
-def test_answers_come_in_order_in_evaluation_mode_whatever_the_batch():
-    images = samples(10).images
-    for batch_size in (1, 4, 10, 1000):
-        answers = classifier.answer(Parrot().train(), images, batch_size=batch_size)
-        assert torch.equal(answers, to_float(images)[:, 0, 0, :3])
+@pytest.mark.parametrize(
+    ("count", "size", "asked"),
+    [
+        (1001, (8, 8), [1000, 1]),
+        (1001, (32, 32), [1000, 1]),
+        (30, (218, 178), [26, 4]),
+        (2, (1100, 1100), [1, 1]),
+    ],
+)
+def test_answers_come_in_order_in_evaluation_mode_and_fewer_at_once_of_larger_images(count, size, asked):
+    images, parrot = torch.randint(256, (count, 1, *size), generator=generator()).to(torch.uint8), Parrot().train()
+    assert torch.equal(classifier.answer(parrot, images), to_float(images)[:, 0, 0, :3])
+    assert parrot.asked == asked
 
 
 def test_accuracy_is_the_share_of_right_labels():
