@@ -12,5 +12,5 @@ def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -expit(-statistics.phi_of(logits, labels))
 
 
-ATTACK = attack("confidence", confidence, source="Song and Mittal, USENIX Security 2021", published=True)
+ATTACK = attack("confidence", statistics.phi_of, source="Song and Mittal, USENIX Security 2021", published=True)
 PER_CLASS = attack("confidence_per_class", confidence, source="Song and Mittal, USENIX Security 2021", per_class=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.attacks import statistics
-from common.attacks.threshold import attack
+from common.attacks.threshold import attack, on_log_scale
 
 
 def entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -11,5 +11,5 @@ def entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -statistics.entropy(logits)
 
 
-ATTACK = attack("entropy", entropy, source="Song and Mittal, USENIX Security 2021", published=True)
+ATTACK = attack("entropy", on_log_scale(entropy), source="Song and Mittal, USENIX Security 2021", published=True)
 PER_CLASS = attack("entropy_per_class", entropy, source="Song and Mittal, USENIX Security 2021", per_class=True)

@@ -14,4 +14,4 @@ def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -np.logaddexp(0, -statistics.phi_of(logits, labels))
 
 
-ATTACK = attack("loss", loss, source="Yeom et al., CSF 2018", published=True)
+ATTACK = attack("loss", statistics.phi_of, source="Yeom et al., CSF 2018", published=True)

@@ -5,7 +5,7 @@ from scipy.special import expit, softmax
 
 from common.attacks import statistics
 from common.attacks.loss import loss
-from common.attacks.threshold import attack
+from common.attacks.threshold import attack, on_log_scale
 
 
 def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -21,5 +21,5 @@ def modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 SOURCE = "Song and Mittal, USENIX Security 2021"
-ATTACK = attack("modified_entropy", modified_entropy, source=SOURCE, published=True)
+ATTACK = attack("modified_entropy", on_log_scale(modified_entropy), source=SOURCE, published=True)
 PER_CLASS = attack("modified_entropy_per_class", modified_entropy, source=SOURCE, per_class=True)

@@ -2,6 +2,8 @@
 
 Here thresholds are fitted (Yeom et al., CSF 2018; for each class, Song and Mittal, USENIX Security 2021). Scores
 are shifted so that 0 is the threshold, which for class thresholds also makes the classes comparable in one ROC curve.
+A score that comes ever nearer to 0 would be lost beside its threshold, so with one threshold for all it is compared on
+a scale that has no such end, such as that of phi or of logarithms: the ranks are the same.
 """
 
 from collections.abc import Callable
@@ -30,6 +32,11 @@ def attack(name: str, score: Score, *, source: str, per_class: bool = False, pub
         scores=partial(scores, score),
         published=published,
     )
+
+
+def on_log_scale(score: Score) -> Score:
+    """A score that is at most 0, as -log(-score): 0 itself becomes that of the number next to it."""
+    return lambda logits, labels: -np.log(np.maximum(-score(logits, labels), np.nextafter(0, 1)))
 
 
 def fit(score: Score, observations: Observations, fitting: Fitting, *, per_class: bool) -> Thresholds:

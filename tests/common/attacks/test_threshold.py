@@ -55,6 +55,24 @@ def test_one_threshold_for_all_does_not_change_the_auc(name):
     assert roc.balanced_accuracy(shifted, member, 0.0) == roc.balanced_accuracy(plain, member, thresholds[0])
 
 
+@pytest.mark.parametrize("name", ["confidence", "loss", "entropy", "modified_entropy"])
+def test_a_threshold_does_not_hide_who_is_surest(name):
+    """Members' phi is normal round 30; half of the others' round 15, so the threshold lies far below the surest."""
+
+    def given(seed):
+        generator = np.random.default_rng(seed)
+        member = np.arange(2000) < 1000
+        centre = np.where(member | (generator.random(2000) < 0.5), 30, 15)
+        return answers(generator.normal(centre, 12), np.zeros(2000, dtype=np.int64), member)
+
+    attack, test = ATTACKS[name], given(1)
+    plain, shifted = (attack.scores(attack.fit(given(0), fitting), test) for fitting in (HINDSIGHT, FITTED))
+    assert len(np.unique(shifted)) == len(np.unique(plain)) > 1990
+    assert roc.auc(shifted, test.membership) == roc.auc(plain, test.membership)
+    rate = roc.tpr_at_fpr(shifted, test.membership, 0.01)
+    assert rate == roc.tpr_at_fpr(plain, test.membership, 0.01) > 0
+
+
 def test_class_thresholds_are_never_worse_on_the_answers_they_were_fitted_on():
     accuracies = [
         roc.balanced_accuracy(attack.scores(attack.fit(FIT_ON, FITTED), FIT_ON), FIT_ON.membership, 0.0)

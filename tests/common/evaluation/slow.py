@@ -108,14 +108,15 @@ def phi(z):
 
 
 def slow_scores(z, y):
-    """By attack, as the published evaluation defines them, with higher for members."""
+    """By attack, as the published evaluation defines them, with higher for members, on scales without an end."""
     p = probabilities(z)
+    entropy = -math.fsum(q * math.log(q) for q in p)
+    modified = -(1 - p[y]) * math.log(p[y]) - math.fsum(p[i] * math.log(1 - p[i]) for i in range(len(p)) if i != y)
     return {
-        "confidence": p[y] - 1,
-        "loss": math.log(p[y]),
-        "entropy": math.fsum(q * math.log(q) for q in p),
-        "modified_entropy": (1 - p[y]) * math.log(p[y])
-        + math.fsum(p[i] * math.log(1 - p[i]) for i in range(len(p)) if i != y),
+        "confidence": math.log(p[y] / (1 - p[y])),
+        "loss": math.log(p[y] / (1 - p[y])),
+        "entropy": -math.log(entropy),
+        "modified_entropy": -math.log(modified),
         "correctness": float(int(np.argmax(z)) == y),
     }
 
