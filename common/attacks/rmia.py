@@ -46,17 +46,20 @@ def log_ratios(needs: Needs, observations: Observations, *, kind: Kind, a: float
     assert shadows is not None and seen is not None
     places = needs.places(observations)
     target = log_expit(statistics.phi_of(observations.answers[:, places], observations.labels[:, None]))  # [n, Q]
-    log_p = log_expit(shadows[:, :, places])  # [S, n, Q]
+    phi = shadows[:, :, places]  # [S, n, Q]
     chosen = ~seen if kind == "offline" else np.ones_like(seen)
     counts = chosen.sum(axis=0)[:, None]
     if (counts < 1).any():
         raise CannotRun(
             "needs a shadow model for each sample that was not trained on it: train more with train_shadows.py"
         )
-    mean = logsumexp(np.where(chosen[:, :, None], log_p, -np.inf), axis=0) - np.log(counts)
+    log_p = logsumexp(np.where(chosen[:, :, None], log_expit(phi), -np.inf), axis=0) - np.log(counts)
+    rest = expit(-phi).mean(axis=0, where=chosen[:, :, None])  # 1 - p
     if kind == "offline":
-        mean = np.logaddexp(np.log1p(a) + mean, np.log1p(-a)) - np.log(2)
-    return (target - mean).mean(axis=1)
+        log_p = np.logaddexp(np.log1p(a) + log_p, np.log1p(-a)) - np.log(2)
+        rest = (1 + a) / 2 * rest
+    log_p = np.where(rest < 0.5, np.log1p(-rest.clip(max=0.5)), log_p)  # exact, however near to 1 p is
+    return (target - log_p).mean(axis=1)
 
 
 def fit(needs: Needs, observations: Observations, fitting: Fitting, *, kind: Kind) -> Known:

@@ -1,6 +1,7 @@
 """LiRA and RMIA against closed forms and against loops over samples and models."""
 
 import math
+from decimal import Decimal, localcontext
 from statistics import NormalDist
 from types import SimpleNamespace
 
@@ -243,6 +244,25 @@ def test_rmia_by_loops(name, kind):
     expected = rmia_by_loops(fit_on, test, kind=kind)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     assert 0 < sum(expected) < len(expected)
+
+
+@pytest.mark.parametrize("kind", ["online", "offline"])
+@pytest.mark.parametrize("level", [-50, 0, 10, 40, 300])
+def test_log_ratios_are_exact_however_sure_models_are(kind, level):
+    first = small(4, queries=1)
+    phi, shadow_phi = first.answers[:, :, 0] + level, first.shadow_phi + level
+    given = observed(phi, shadow_phi, first.in_shadow, first.member)
+    found = rmia.log_ratios(ONE, given, kind=kind, a=0.3)
+    with localcontext(prec=400):
+        a = Decimal("0.3")
+        for sample in range(len(given)):
+            said = zip(shadow_phi[:, sample, 0], first.in_shadow[:, sample], strict=True)
+            chosen = [1 / (1 + Decimal(-value).exp()) for value, seen in said if kind == "online" or not seen]
+            mean = sum(chosen) / len(chosen)
+            if kind == "offline":
+                mean = ((1 + a) * mean + (1 - a)) / 2
+            exact = (1 / (1 + Decimal(-phi[sample, 0]).exp()) / mean).ln()
+            assert found[sample] == pytest.approx(float(exact), rel=1e-9, abs=0)
 
 
 def test_a_ratio_of_exactly_gamma_counts():
