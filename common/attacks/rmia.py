@@ -27,7 +27,7 @@ class RmiaConfig(Strict):
 
 
 class Known(NamedTuple):
-    """log Ratio(z) of the known non-members, rising; and which share of them a member exceeds."""
+    """log Ratio(z) of the known non-members, rising; and the least log Ratio that is called a member's."""
 
     config: RmiaConfig
     log_ratios: np.ndarray
@@ -66,24 +66,23 @@ def fit(needs: Needs, observations: Observations, fitting: Fitting, *, kind: Kin
     """The fitting role's non-members are the samples z; the threshold is fitted on all of the role."""
     config: RmiaConfig = fitting.config.shadows.rmia
     found, member = log_ratios(needs, observations, kind=kind, a=config.a), observations.membership
-    known = np.sort(found[~member])
-    if fitting.hindsight_threshold:
-        return Known(config, known, 0.0)
-    return Known(config, known, roc.best_threshold(beaten(known, found, gamma=config.gamma), member))
+    threshold = 0.0 if fitting.hindsight_threshold else roc.best_threshold(found, member)
+    return Known(config, np.sort(found[~member]), threshold)
 
 
-def beaten(known: np.ndarray, found: np.ndarray, *, gamma: float) -> np.ndarray:
-    """How many of rising log Ratio(z) [m] each log Ratio(x) [n] exceeds by at least log(gamma): float64 [n] in [0, 1].
+def beaten(known: np.ndarray, found: np.ndarray, threshold: float, *, gamma: float) -> np.ndarray:
+    """How many more of rising log Ratio(z) [m] each log Ratio(x) [n] exceeds by at least log(gamma) than the threshold
+    does, as a share: float64 [n] in (-1, 1).
 
-    Where it exceeds k of m, it gets between k / (m + 1) and (k + 1) / (m + 1), the more the greater its own ratio.
+    A log ratio that exceeds k of m counts as k + expit(log ratio): of those that exceed as many the greater is more.
     """
-    count = np.searchsorted(known, found - np.log(gamma), side="right")
-    return (count + expit(found)) / (len(known) + 1)
+    count, of_threshold = (np.searchsorted(known, each - np.log(gamma), side="right") for each in (found, threshold))
+    return (count - of_threshold + (np.tanh(found / 2) - np.tanh(threshold / 2)) / 2) / (len(known) + 1)
 
 
 def scores(needs: Needs, known: Known, observations: Observations, *, kind: Kind) -> np.ndarray:
     found = log_ratios(needs, observations, kind=kind, a=known.config.a)
-    return beaten(known.log_ratios, found, gamma=known.config.gamma) - known.threshold
+    return beaten(known.log_ratios, found, known.threshold, gamma=known.config.gamma)
 
 
 def _attack(name: str, needs: Needs, kind: Kind) -> Attack:

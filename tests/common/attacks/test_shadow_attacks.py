@@ -215,7 +215,9 @@ def test_shifts_are_drawn_to_their_mean_by_as_much_as_they_are_noise():
     np.testing.assert_allclose(lira_ranks.shrunk(alike, np.zeros_like(alike)), alike, rtol=1e-9)
 
 
-def rmia_by_loops(fit_on, test, *, kind, a=0.3, gamma=2.0):
+def rmia_by_loops(fit_on, test, *, kind, threshold, a=0.3, gamma=2.0):
+    """How far each ratio lies above the one that is the threshold."""
+
     def ratio(observations, sample):
         chosen = [
             1 / (1 + math.exp(-observations.shadow_phi[s, sample, 0]))
@@ -228,11 +230,11 @@ def rmia_by_loops(fit_on, test, *, kind, a=0.3, gamma=2.0):
         return 1 / (1 + math.exp(-observations.answers[sample, 0, 0])) / mean
 
     others = [ratio(fit_on, z) for z in range(len(fit_on)) if not fit_on.member[z]]
-    found = []
-    for x in range(len(test)):
-        beaten = sum(ratio(test, x) / z >= gamma for z in others)
-        found.append((beaten + ratio(test, x) / (1 + ratio(test, x))) / (len(others) + 1))
-    return found
+
+    def share(own):
+        return (sum(own / z >= gamma for z in others) + own / (1 + own)) / (len(others) + 1)
+
+    return [share(ratio(test, x)) - share(threshold) for x in range(len(test))]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmia", "online"), ("rmia_offline", "offline")])
@@ -240,10 +242,10 @@ def test_rmia_by_loops(name, kind):
     fit_on, test = small(1, n=40, queries=1), small(2, n=30, queries=1)
     attack = SHADOW_ATTACKS[name]
     known = attack.fit(fit_on, FITTING)
-    found = attack.scores(known, test) + known.threshold
-    expected = rmia_by_loops(fit_on, test, kind=kind)
+    found = attack.scores(known, test)
+    expected = rmia_by_loops(fit_on, test, kind=kind, threshold=math.exp(known.threshold))
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    assert 0 < sum(expected) < len(expected)
+    assert min(expected) < 0 < max(expected) < min(expected) + 1
 
 
 @pytest.mark.parametrize("kind", ["online", "offline"])
@@ -266,15 +268,27 @@ def test_log_ratios_are_exact_however_sure_models_are(kind, level):
 
 
 def test_a_ratio_of_exactly_gamma_counts():
-    found = rmia.beaten(np.array([0.0, 1.0]), np.array([1.0, 1.5, 2.0]), gamma=math.e)
+    found = rmia.beaten(np.array([0.0, 1.0]), np.array([1.0, 1.5, 2.0]), -math.inf, gamma=math.e)
     assert np.floor(3 * found).tolist() == [1, 1, 2]
 
 
 def test_of_samples_that_beat_as_many_the_greater_ratio_is_more_like_a_member():
     """Where models are sure, no ratio is gamma times another, and the counts alone would tell nothing."""
     ratios = np.linspace(-0.3, 0.3, 20)
-    found = rmia.beaten(np.sort(ratios), ratios, gamma=2.0)
+    found = rmia.beaten(np.sort(ratios), ratios, -math.inf, gamma=2.0)
     assert (np.diff(found) > 0).all() and (found >= 0).all() and (found < 1).all()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rmia", "online"), ("rmia_offline", "offline")])
+def test_rmia_ranks_by_the_ratio_however_near_to_1_all_ratios_are(name, kind):
+    sure = gaussian(n=400, models=16, queries=1, gain=1.0, seed=6)
+    sure = observed(sure.answers[:, :, 0] + 60, sure.shadow_phi + 60, sure.in_shadow, sure.member)
+    attack, ratios = SHADOW_ATTACKS[name], rmia.log_ratios(ONE, sure, kind=kind, a=0.3)
+    known = attack.fit(sure, FITTING)
+    found = attack.scores(known, sure)
+    assert np.abs(ratios).max() < 1e-12
+    assert roc.auc(found, sure.member) == pytest.approx(roc.auc(ratios, sure.member), abs=1e-3)
+    assert np.array_equal(found >= 0, ratios >= known.threshold)
 
 
 def test_too_few_models_are_named():
