@@ -66,7 +66,8 @@ class Bootstrap:
         below = lower[np.searchsorted(theirs[order], ours, side="left")]  # [members, B]
         up_to = lower[np.searchsorted(theirs[order], ours, side="right")]
         pairs = self.member_counts.shape[1] * self.non_member_counts.shape[1]
-        return np.einsum("nb,bn->b", below + up_to, self.member_counts) / (2 * pairs)
+        aucs = np.einsum("nb,bn->b", below + up_to, self.member_counts) / (2 * pairs)
+        return aucs.clip(0, 1)  # scaled counts may add up to a rounding more
 
     def accuracies(self, scores: np.ndarray, member: np.ndarray, threshold: float) -> np.ndarray:
         """The balanced accuracy of one threshold in every resample, float64 [B]."""
@@ -74,7 +75,7 @@ class Bootstrap:
         guess = scores >= threshold
         tpr = self.member_counts @ guess[member] / self.member_counts.shape[1]
         fpr = self.non_member_counts @ guess[~member] / self.non_member_counts.shape[1]
-        return (tpr + 1 - fpr) / 2
+        return ((tpr + 1 - fpr) / 2).clip(0, 1)
 
     def hindsight_accuracies(self, scores: np.ndarray, member: np.ndarray) -> np.ndarray:
         """The greatest balanced accuracy of any threshold in every resample, float64 [B], each with its own best."""

@@ -100,6 +100,22 @@ def test_joined_resamples_are_those_of_both_sets_side_by_side(first, second):
         assert auc == pytest.approx(pairwise_auc(*(np.concatenate(kind) for kind in kinds)), abs=1e-12)
 
 
+def test_samples_that_are_told_apart_surely_are_no_better_than_that_among_others():
+    """Counts that were scaled add up to a rounding more or less than there are samples."""
+    for n in range(5, 60):
+        member, generator = np.arange(2 * n) < n, np.random.default_rng(n)
+        chosen = np.isin(np.arange(2 * n) % n, generator.choice(n, size=n // 2 + 1, replace=False))
+        among = Bootstrap.draw(member, resamples=200, seed=0).among(chosen, member)
+        scores, kind = np.where(member, 1.0, -1.0)[chosen], member[chosen]
+        for found in (
+            among.aucs(scores, kind),
+            among.accuracies(scores, kind, 0.0),
+            among.hindsight_accuracies(scores, kind),
+        ):
+            assert found.max() <= 1 and found == pytest.approx(1.0)
+        assert among.aucs(-scores, kind).min() == 0
+
+
 def test_resamples_of_another_name_are_other_ones():
     member = np.arange(30) < 15
     plain, named = (Bootstrap.draw(member, resamples=5, seed=0, name=name) for name in ((), ("fitting",)))
