@@ -49,6 +49,9 @@ def run(
             if missing:
                 raise CannotRun(missing)
             scores = attack.scores(attack.fit(fit_on, fitting), judged)
+            said = ~np.isnan(scores)
+            if not said.all() and len(np.unique(judged.membership[said])) < 2:
+                raise CannotRun("has no score for any member, or for any non-member, that it could be judged by")
         except CannotRun as reason:
             result.not_run[attack.name] = str(reason)
         else:

@@ -36,8 +36,7 @@ def best(
         result = suite.run(attacks, observations[fit_on], observations[held_out], fitting, tick=tick)
         for name, scored in result.scored.items():
             said = ~np.isnan(scored.scores)
-            if len(np.unique(scored.member[said])) == 2:
-                aucs.setdefault(name, []).append(roc.auc(scored.scores[said], scored.member[said]))
+            aucs.setdefault(name, []).append(roc.auc(scored.scores[said], scored.member[said]))
     means = {name: float(np.mean(found)) for name, found in aucs.items() if len(found) == FOLDS}
     if not means:
         return None

@@ -114,6 +114,14 @@ def test_an_attack_that_finds_too_little_to_learn_from_is_listed_too():
     assert list(found.scored) == ["loss"]
 
 
+@pytest.mark.parametrize("kind", [TEST.membership, ~TEST.membership, np.ones(len(TEST), dtype=bool)])
+def test_an_attack_that_has_scores_for_one_kind_alone_is_listed_too(kind):
+    silent = replace(attack(Needs()), scores=lambda _, given: np.where(kind, np.nan, 0.0))
+    found = suite.run([silent, ATTACKS["loss"]], FIT_ON, TEST, FITTING)
+    assert "no score for any member, or for any non-member" in found.not_run["mine"]
+    assert list(found.scored) == ["loss"]
+
+
 def test_an_attack_needs_no_more_than_to_be_named():
     (scored,) = suite.run([attack(Needs())], FIT_ON, TEST, FITTING).scored.values()
     assert np.array_equal(scored.scores, TEST.logits[:, 0] - 0.5)

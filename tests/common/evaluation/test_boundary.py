@@ -90,6 +90,23 @@ def test_without_the_library_the_attack_is_listed_with_the_command_that_brings_i
     assert list(pair.fenced.attacks) == ["loss"]
 
 
+def test_where_only_members_are_found_the_attack_is_listed_and_the_others_are_judged(tmp_path, monkeypatch):
+    def found(labelling, images, member, config, *, key, desc):
+        return np.where(member | ("fit" in desc), np.arange(len(member), dtype=np.float64), np.nan), 1
+
+    monkeypatch.setattr(boundary, "search", found)
+    drawn = draw(
+        fenced(tmp_path / "bank"),
+        replace(HELD_OUT, chosen=("loss", "boundary")),
+        CONFIG,
+        fence=fence_config(scenario=3),
+        desc="",
+    )
+    pair = judge(drawn, CONFIG, seed=3)
+    for verdict in (pair.without, pair.fenced):
+        assert list(verdict.attacks) == ["loss"] and "has no score" in verdict.not_run["boundary"]
+
+
 def test_the_boundary_is_searched_only_for_those_who_ask():
     assert not ATTACKS["boundary"].fast and "boundary" in HELD_OUT.left_out
     assert "--attacks all" in HELD_OUT.left_out["boundary"]
