@@ -98,7 +98,7 @@ def logits_of(answer: Any, *, count: int, answers: Answers, first: bool) -> torc
     if answers == "probabilities":
         if not tensors.look_like_probabilities(logits, answer.dtype):
             raise Refused('answers="probabilities", but a row of the answer does not sum to 1 or is negative')
-        return logits.clamp(min=torch.finfo(logits.dtype).tiny).log()
+        return tensors.keeping_top(logits.clamp(min=torch.finfo(logits.dtype).tiny).log(), logits)
     if first and tensors.look_like_probabilities(logits, answer.dtype):
         raise Refused(
             "the classifier answered probabilities (every row sums to 1 and none is negative), expected logits: leave "

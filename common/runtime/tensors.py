@@ -20,3 +20,9 @@ def look_like_probabilities(rows: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether no value is negative and every row [K] sums to 1, but for the rounding of the type they came in."""
     tolerance = min(0.05, 64 * torch.finfo(dtype).eps)
     return bool((rows >= 0).all() and ((rows.double().sum(dim=1) - 1).abs() <= tolerance).all())
+
+
+def keeping_top(rounded: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+    """Rounded numbers [..., K] without ties that rounding made: the greatest ones are those of the exact ones."""
+    below = rounded.amax(dim=-1, keepdim=True).nextafter(rounded.new_tensor(-torch.inf))
+    return torch.where(exact < exact.amax(dim=-1, keepdim=True), rounded.minimum(below), rounded)

@@ -77,6 +77,15 @@ def test_probabilities_are_taken_where_they_are_announced():
         fence(answers="scores")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_probabilities_that_differ_in_their_last_bit_the_greater_one_is_the_label(dtype):
+    """Their logarithms would be the same number, and of equal ones the first would be the label."""
+    p = torch.full((10,), 0.1, dtype=dtype)
+    p[4] = p[4].nextafter(p.new_tensor(1))
+    fenced = fence(lambda x: p.expand(len(x), 10), answers="probabilities")
+    assert fenced(X).argmax(1).tolist() == [4] * 5
+
+
 def test_logits_that_sum_to_1_by_chance_are_taken_once_the_classifier_has_answered_others():
     answer = [z]
     fenced = fence(lambda x: answer[0](x))
