@@ -19,7 +19,7 @@ import torch
 
 from common.diffence import Candidates, Diffence, Rule
 from common.diffence.candidates import NOTHING, blank, settled
-from common.runtime import distributed, ownership, progress, storage
+from common.runtime import distributed, ownership, progress, storage, tensors
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.progress import Bar
@@ -104,7 +104,7 @@ class Bank:
         found = self.fence.draw(images, until=until, known=known, tick=bar.update)
         if (found.drawn > known.drawn).any():
             places = [*range(known.count), self.capacity]
-            stored.logits[group.rows[:, None], places] = found.logits.float()
+            stored.logits[group.rows[:, None], places] = tensors.keeping_top(found.logits.float(), found.logits)
             stored.drawn[group.rows] = found.drawn.maximum(stored.drawn[group.rows])
             storage.write_array(group.path, _encoded(stored))
         return found

@@ -44,6 +44,13 @@ def test_a_bank_holds_each_samples_candidates_in_the_order_of_the_parts(store):
     ]
 
 
+def test_what_is_stored_has_the_labels_of_a_double_precision_classifier(store):
+    store.fence.classifier = lambda x: torch.tensor([[0.5, 0.5 + 1e-12]], dtype=torch.float64).expand(len(x), 2)
+    first, again = (draw(store, role(slice(0, 4), slice(0, 4)), until=None) for _ in range(2))
+    assert first.logits.dtype == torch.float64 and again.logits.dtype == torch.float32
+    assert (first.logits.argmax(dim=2) == 1).all() and (again.logits.argmax(dim=2) == 1).all()
+
+
 def test_nothing_is_purified_twice_by_overlapping_roles_or_a_wider_interval(store):
     denoiser = store.fence.denoiser
     narrow, wide = Interval(50.0, 60.0), EVERYWHERE  # nothing accepted, and the first that keeps the label
