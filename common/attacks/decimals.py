@@ -55,8 +55,10 @@ def _columns(answers: np.ndarray) -> np.ndarray:
 
 def _digits(values: np.ndarray, place: int) -> np.ndarray:
     """The digit at a place behind the point; 10, for none, where it is among the first two of the number or of what a
-    number below 1 lacks to 1. What stands just below a digit, through rounding, counts as that digit."""
+    number below 1 lacks to 1, or behind what a number can hold. What stands just below a digit, through rounding,
+    counts as that digit."""
     size = np.abs(values)
-    digits = (np.floor(size * 10.0**place + 0.05) % 10).astype(int)
+    there = size < 2.0**53 / 10.0**place
+    digits = (np.floor(np.where(there, size, 0.0) * 10.0**place + 0.05) % 10).astype(int)
     to_one = np.where(size <= 1, 1 - size, size)
-    return np.where(np.minimum(size, to_one) >= 10.0 ** (2 - place), digits, NONE)
+    return np.where(there & (np.minimum(size, to_one) >= 10.0 ** (2 - place)), digits, NONE)

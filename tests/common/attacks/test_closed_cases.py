@@ -153,3 +153,11 @@ def test_digits_that_one_kind_has_none_of_are_passed_over():
     answers = np.random.default_rng(0).uniform(1, 9, (60, 1, 2))
     answers[member] *= 1e-12
     assert decimals.fit(answers, member) is not None
+
+
+def test_numbers_that_are_too_large_for_decimals_have_none():
+    huge = np.array([1e9, 1e16, -1e303, np.finfo(np.float64).max])
+    assert [decimals._digits(huge, place).tolist() for place in (1, 7)] == [
+        [0, *[decimals.NONE] * 3],
+        [decimals.NONE] * 4,
+    ]
