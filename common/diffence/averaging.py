@@ -12,6 +12,7 @@ class Averaging:
     """The logarithm of the mean softmax of all N reconstructions, whatever their labels."""
 
     keeps_labels = False
+    reconstructs = True
 
     def accepts(self, phi: torch.Tensor, keeps: torch.Tensor, rank: torch.Tensor | None = None) -> torch.Tensor:
         return torch.zeros_like(keeps)

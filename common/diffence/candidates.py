@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from common.diffence.rule import Candidates, Rule, accepted, phi
+from common.diffence.rule import Candidates, Rule, phi, settled
 from common.runtime.device import PassSize
 
 NOTHING = -1  # in place of the number of reconstructions: not even the raw logits are there
@@ -22,12 +22,6 @@ Reconstruct = Callable[[list[int], list[int]], torch.Tensor]
 def blank(n: int, *, count: int, num_classes: int) -> Candidates:
     """Of n images nothing yet, not even the raw logits, with room for ``count`` reconstructions; float32."""
     return Candidates(torch.zeros(n, count + 1, num_classes), torch.full((n,), NOTHING))
-
-
-def settled(candidates: Candidates, until: Rule | None) -> torch.Tensor:
-    """Which images need no more candidates: all are drawn, or one that was drawn is accepted; bool [n]."""
-    whole = candidates.drawn == candidates.count
-    return whole if until is None else whole | accepted(candidates, until).any(dim=1)
 
 
 def complete(

@@ -18,6 +18,7 @@ class LabelAlone:
 
     phi: float
     keeps_labels: ClassVar[bool] = True
+    reconstructs: ClassVar[bool] = False
 
     def accepts(self, phi: torch.Tensor, keeps: torch.Tensor, rank: torch.Tensor | None = None) -> torch.Tensor:
         return torch.ones_like(keeps)

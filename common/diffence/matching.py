@@ -26,6 +26,7 @@ class Matching:
     tolerance: float
     exact: bool = False
     keeps_labels: ClassVar[bool] = True
+    reconstructs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.phi.ndim != 1 or len(self.phi) == 0 or not (self.phi.diff() >= 0).all() or self.phi.isnan().any():

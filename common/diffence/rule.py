@@ -94,10 +94,14 @@ class Rule(Protocol):
     """Makes an answer of an image's candidates.
 
     keeps_labels:  the label of an answer is always that of the raw input
+    reconstructs:  an answer depends on reconstructions; where it does not, none is drawn
     """
 
     @property
     def keeps_labels(self) -> bool: ...
+
+    @property
+    def reconstructs(self) -> bool: ...
 
     def accepts(self, phi: torch.Tensor, keeps: torch.Tensor, rank: torch.Tensor | None) -> torch.Tensor:
         """Which reconstructions [n, M] end an image's draws: bool.
@@ -125,6 +129,10 @@ class Interval(NamedTuple):
 
     @property
     def keeps_labels(self) -> bool:
+        return True
+
+    @property
+    def reconstructs(self) -> bool:
         return True
 
     def accepts(self, phi: torch.Tensor, keeps: torch.Tensor, rank: torch.Tensor | None = None) -> torch.Tensor:
@@ -166,17 +174,26 @@ def accepted(candidates: Candidates, rule: Rule) -> torch.Tensor:
     return rule.accepts(candidates.phi[:, :-1], candidates.keeps[:, :-1], candidates.rank)
 
 
+def settled(candidates: Candidates, until: Rule | None) -> torch.Tensor:
+    """Which images need no more candidates: all are drawn, or one that was drawn is accepted; bool [n]."""
+    whole = candidates.drawn == candidates.count
+    if until is None:
+        return whole
+    return whole | (accepted(candidates, until).any(dim=1) if until.reconstructs else candidates.drawn >= 0)
+
+
 def answer(candidates: Candidates, rule: Rule) -> Answer:
     """What the images are answered. Raises ValueError where that depends on candidates that were not drawn."""
     check_rule(rule)
-    undrawn = candidates.drawn < candidates.count
-    if (undrawn & ~accepted(candidates, rule).any(dim=1)).any():
+    if not settled(candidates, rule).all():
         raise ValueError("the answer depends on candidates that were not drawn")
     return rule.answer(candidates)
 
 
 def reconstructions_needed(candidates: Candidates, rule: Rule) -> torch.Tensor:
     """Reconstructions that the choice needs, drawn in order: up to the first accepted one, or all N; int64 [n]."""
+    if not rule.reconstructs:
+        return torch.zeros(len(candidates), dtype=torch.int64)
     refused_before = (accepted(candidates, rule).cumsum(dim=1) == 0).sum(dim=1)
     return (refused_before + 1).clamp(max=candidates.count)
 

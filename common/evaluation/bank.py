@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from common.diffence import Candidates, Diffence, Rule
-from common.diffence.candidates import NOTHING, blank, settled
+from common.diffence.candidates import NOTHING, blank
+from common.diffence.rule import settled
 from common.runtime import distributed, ownership, progress, storage, tensors
 from common.runtime.errors import UserError
 from common.runtime.images import to_float

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.diffence import EVERYWHERE, Candidates, Interval, answer, candidates, phi, rule
-from common.diffence.candidates import NOTHING, blank, complete, settled
+from common.diffence.candidates import NOTHING, blank, complete
+from common.diffence.rule import settled
 from common.runtime.device import PassSize
 from tests.common.diffence.slow import whole
 from tests.common.formula import wave

@@ -8,6 +8,7 @@ from torch import nn
 
 from common.diffence import EVERYWHERE, Candidates, Diffence, Interval, answer, phi
 from common.diffence.candidates import blank
+from common.diffence.labels import LabelAlone
 from common.diffence.noise import candidate_noise
 from common.diffence.rule import reconstructions_needed
 from common.diffusion.denoiser import Denoiser
@@ -176,6 +177,17 @@ def test_lazy_draws_answer_with_the_bits_of_full_selection(fence, interval, batc
     lazy = fenced.draw(x, until=interval)
     assert torch.equal(lazy.logits[there(lazy)], full.logits[there(lazy)])
     assert (lazy.drawn >= 1).all() and (full.drawn == 5).all()
+
+
+def test_a_label_alone_is_answered_without_a_reconstruction(fence, denoiser, classifier):
+    calls = []
+    handle = denoiser.predict_noise.register_forward_pre_hook(lambda _, args: calls.append(args))
+    lazy, full = fence(rule=LabelAlone(3.0)), fence(rule=LabelAlone(3.0), work="constant")
+    found, drawn = lazy(X), lazy.draw(X, until=lazy.rule)
+    assert not calls and (drawn.drawn == 0).all() and (reconstructions_needed(drawn, lazy.rule) == 0).all()
+    assert torch.equal(found, full(X)) and calls
+    handle.remove()
+    assert torch.equal(found.argmax(1), classifier(X).argmax(1))
 
 
 def test_one_at_a_time_no_candidate_is_drawn_after_the_accepted_one(fence):

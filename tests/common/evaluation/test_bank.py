@@ -8,6 +8,8 @@ import torch
 
 from common.diffence import EVERYWHERE, Candidates, Interval, answer
 from common.diffence.candidates import NOTHING
+from common.diffence.labels import LabelAlone
+from common.evaluation.answers import Asked
 from common.evaluation.bank import Part
 from common.runtime import distributed, ownership, storage
 from common.runtime.errors import UserError
@@ -49,6 +51,12 @@ def test_what_is_stored_has_the_labels_of_a_double_precision_classifier(store):
     first, again = (draw(store, role(slice(0, 4), slice(0, 4)), until=None) for _ in range(2))
     assert first.logits.dtype == torch.float64 and again.logits.dtype == torch.float32
     assert (first.logits.argmax(dim=2) == 1).all() and (again.logits.argmax(dim=2) == 1).all()
+
+
+def test_for_a_label_alone_nothing_is_purified(store):
+    first, again = (draw(store, role(slice(0, 4), slice(0, 4)), until=LabelAlone(3.0)) for _ in range(2))
+    assert store.fence.denoiser.asked == 0 and same(first, again)
+    assert (Asked.of(again, LabelAlone(3.0), work="lazy").work == 0).all()
 
 
 def test_nothing_is_purified_twice_by_overlapping_roles_or_a_wider_interval(store):
