@@ -46,7 +46,8 @@ class Estimate(Record):
 class Point(Record):
     """A rate at few mistakes: so many hits of so many, at so many mistakes among so many.
 
-    interval:  of the rate, exact (Clopper and Pearson)
+    interval:  of the rate: the wider of what resamples give, each with a threshold of its own, and of the exact one
+               (Clopper and Pearson), which takes the threshold for known
     resolved:  whether the allowed rate of mistakes is at least one among those there are; else it means none at all
     """
 

@@ -65,8 +65,8 @@ class Judged:
             balanced_accuracy_ci=list(interval95(self.accuracies)),
             tpr_at_fpr={fpr: point.tpr for fpr, point in at_fpr.items()},
             tnr_at_fnr={fnr: point.tpr for fnr, point in at_fnr.items()},
-            tpr_points={fpr: _point(point, float(fpr), strict=strict) for fpr, point in at_fpr.items()},
-            tnr_points={fnr: _point(point, float(fnr), strict=strict) for fnr, point in at_fnr.items()},
+            tpr_points=_points(at_fpr, scores, member, self.bootstrap, strict=strict),
+            tnr_points=_points(at_fnr, -scores, ~member, self.bootstrap.turned, strict=strict),
             ppv={} if hindsight else _precisions(roc.point_at(scores, member, 0.0)),
             queries=self.queries,
         )
@@ -76,15 +76,28 @@ def _accuracy_of_fitted(scores: np.ndarray, member: np.ndarray) -> float:
     return roc.balanced_accuracy(scores, member, 0.0)
 
 
-def _point(point: proportions.Point, allowed: float, *, strict: bool) -> Point:
+def _points(
+    found: dict[str, proportions.Point], scores: np.ndarray, member: np.ndarray, resamples: Bootstrap, *, strict: bool
+) -> dict[str, Point]:
+    """By the allowed rate of mistakes. Each resample has a threshold of its own, which the exact interval has not."""
+    limits = np.array([float(allowed) for allowed in found])
+    rates = resamples.tprs(scores, member, np.nextafter(limits, 0) if strict else limits)
+    return {
+        allowed: _point(point, float(allowed), interval95(rate), strict=strict)
+        for (allowed, point), rate in zip(found.items(), rates.T, strict=True)
+    }
+
+
+def _point(point: proportions.Point, allowed: float, resampled: tuple[float, float], *, strict: bool) -> Point:
     """A rate is resolved where one mistake is allowed: a share of 1 / n, which strictly must be below the limit."""
     mistakes = allowed * point.non_members
+    exact = proportions.clopper_pearson(point.true_positives, point.members)
     return Point(
         hits=point.true_positives,
         of=point.members,
         mistakes=point.false_positives,
         among=point.non_members,
-        interval=list(proportions.clopper_pearson(point.true_positives, point.members)),
+        interval=[min(exact[0], resampled[0]), max(exact[1], resampled[1])],
         resolved=mistakes > 1 if strict else mistakes >= 1,
     )
 

@@ -53,6 +53,11 @@ class Bootstrap:
             parts.append(np.where(total > 0, drawn * there.sum() / np.maximum(total, 1), 1.0))
         return Bootstrap(*parts)
 
+    @property
+    def turned(self) -> "Bootstrap":
+        """The same resamples, members and non-members changed over."""
+        return Bootstrap(self.non_member_counts, self.member_counts)
+
     def non_member_means(self, values: np.ndarray) -> np.ndarray:
         """Their mean over the non-members of every resample: values float64 [non-members] -> float64 [B]."""
         return self.non_member_counts @ values / self.non_member_counts.shape[1]
@@ -90,14 +95,13 @@ class Bootstrap:
     def tprs(self, scores: np.ndarray, member: np.ndarray, fprs: np.ndarray) -> np.ndarray:
         """TPR at each FPR of a grid [F], by the step-wise ROC curve of every resample: float64 [B, F]."""
         check(scores, member)
-        cuts = np.unique(scores)[::-1]  # thresholds from strict to lax
-        above = [
-            _share_at_or_above(scores[kind], counts, cuts)
+        (ours, hits), (theirs, mistakes) = (
+            _falling(scores[kind], counts)
             for kind, counts in ((member, self.member_counts), (~member, self.non_member_counts))
-        ]
-        tpr, fpr = (np.pad(share, ((0, 0), (1, 0))) for share in above)  # [B, cuts + 1]
-        at = [np.searchsorted(row, fprs, side="right") - 1 for row in fpr]
-        return np.stack([row[index] for row, index in zip(tpr, at, strict=True)])
+        )
+        too_many = np.stack([np.searchsorted(row, fprs, side="right") for row in mistakes[:, 1:]])  # [B, F]
+        thresholds = np.append(theirs, -np.inf)[too_many]  # which scores have to exceed
+        return np.take_along_axis(hits, np.searchsorted(-ours, -thresholds, side="left"), axis=1)
 
 
 def _running_total(counts: np.ndarray) -> np.ndarray:
@@ -109,9 +113,15 @@ def _running_total(counts: np.ndarray) -> np.ndarray:
 
 def _share_at_or_above(scores: np.ndarray, counts: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     """Weighted share of scores >= each cut (falling): counts [B, n] -> [B, len(cuts)]."""
+    falling, share = _falling(scores, counts)
+    return share[:, np.searchsorted(-falling, -cuts, side="right")]
+
+
+def _falling(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [n] from the greatest on, and the weighted share of the first 0, 1, … n of them, [B, n + 1]."""
     order = np.argsort(-scores, kind="stable")
     total = np.pad(np.cumsum(counts[:, order], axis=1), ((0, 0), (1, 0)))
-    return total[:, np.searchsorted(-scores[order], -cuts, side="right")] / counts.sum(axis=1, keepdims=True)
+    return scores[order], total / counts.sum(axis=1, keepdims=True)
 
 
 def interval95(values: np.ndarray) -> tuple[float, float]:

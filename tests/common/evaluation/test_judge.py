@@ -1,10 +1,11 @@
 """Both protocols against a slow evaluation (slow.py): plain loops, no function of the project's but the search of the
 interval and the fit of the NN attack."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from common.attacks import ATTACKS, nn, suite
 from common.attacks.interface import Fitting, Needs
@@ -159,6 +160,21 @@ def test_rates_are_below_the_limit_as_published_and_at_most_the_limit_where_held
         row = Judged(protocol, Scored(scores, member), once).measured
         assert row.tpr_at_fpr["0.001"] == row.tnr_at_fnr["0.001"] == expected
         assert row.tpr_points["0.001"].resolved is not protocol.strict_rates  # below 1 in 1,000 none is allowed
+
+
+def test_intervals_of_rates_allow_for_the_threshold_that_was_found_among_the_same_samples():
+    """True rates are those of normal scores; the exact interval alone holds them in some 70 of 100 cases."""
+    member = np.repeat([True, False], 500)
+    true, held = norm.sf(norm.isf(0.01) - 1), 0
+    for seed in range(30):
+        scores = np.random.default_rng(seed).normal(1.0 * member)
+        resamples = Bootstrap.draw(member, resamples=200, seed=seed)
+        row = Judged(HELD_OUT, Scored(scores, member), resamples).measured
+        turned = Judged(HELD_OUT, Scored(-scores, ~member), Bootstrap(*reversed(astuple(resamples)))).measured
+        least, most = row.tpr_points["0.01"].interval
+        held += least <= true <= most
+        assert turned.tnr_points["0.001"].interval == row.tpr_points["0.001"].interval
+    assert held >= 27
 
 
 def test_every_attack_has_the_resamples_of_the_samples_it_is_judged_on():
