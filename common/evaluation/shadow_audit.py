@@ -1,6 +1,6 @@
 """From what a store's models say to the record: each attack on the target, on all models in turn, and on canaries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import t
@@ -61,22 +61,28 @@ def of_all_models(scores: Scores) -> OfAllModels:
 
 
 def rate(scores: Scores, allowed: float) -> Rate:
-    """TPR of all models' scores together, at a threshold whose FPR is at most ``allowed``."""
+    """TPR of all models' scores together, at a threshold whose FPR is at most ``allowed``.
+
+    Its interval is a jackknife's (Tukey's pseudo-values): the target and each pair of twins are left out in turn, and
+    the threshold is found anew without them.
+    """
     together, member = scores.together
-    hits = together >= roc.threshold_at_fpr(together, member, allowed)
-    by_model = [
-        of_model[inside].mean()
-        for of_model, inside in zip(hits.reshape(scores.member.shape), scores.member, strict=True)
-        if inside.any()
-    ]
-    interval = over_models(np.array(by_model))
-    if len(set(by_model)) == 1:  # as where none is hit: models that agree are not sure
-        interval = list(clopper_pearson(int(hits[member].sum()), int(member.sum())))
-    return Rate(
-        value=float(hits[member].mean()),
-        interval=interval,
-        mistakes=allowed * int((~member).sum()),
-    )
+    found = roc.point_at_fpr(together, member, allowed)
+    without = np.array([roc.tpr_at_fpr(*rest.together, allowed) for rest in _without_each(scores)])
+    if len(np.unique(without)) == 1 < len(without):  # as where none is hit: models that agree are not sure
+        interval = list(clopper_pearson(found.true_positives, found.members))
+    else:
+        interval = over_models(found.tpr + (len(without) - 1) * (np.sum(without) / max(1, len(without)) - without))
+    return Rate(value=found.tpr, interval=interval, mistakes=allowed * found.non_members)
+
+
+def _without_each(scores: Scores) -> Iterator[Scores]:
+    """All models but the target, and but each pair of twins, in turn; where members and others are left."""
+    pairs = (np.arange(len(scores.scores)) + 1) // 2
+    for pair in np.unique(pairs):
+        rest = Scores(scores.scores[pairs != pair], scores.member[pairs != pair])
+        if len(np.unique(rest.member)) == 2:
+            yield rest
 
 
 def _part(scores: Scores, places: np.ndarray) -> Scores:

@@ -90,6 +90,23 @@ def test_models_that_agree_are_not_sure():
         assert (found.value, found.interval) == (value, list(interval))
 
 
+def test_intervals_of_rates_allow_for_the_threshold_that_was_found_among_the_same_scores():
+    """Student's t over the models at one threshold for all holds the true rate in some 70 of 100 cases."""
+    gains = np.random.default_rng(0).gamma(1.0, 1.0, 400)
+
+    def drawn(pairs, seed):
+        generator = np.random.default_rng(seed)
+        halves = generator.permuted(np.tile(np.arange(400) < 200, (1 + pairs, 1)), axis=1)
+        member = np.concatenate([halves[:1], np.stack([halves[1:], ~halves[1:]], axis=1).reshape(-1, 400)])
+        return Scores(generator.normal(member * gains + generator.normal(0, 0.3, (len(member), 1))), member)
+
+    true, held = roc.tpr_at_fpr(*drawn(600, 99).together, 0.001), 0
+    for seed in range(40):
+        least, most = shadow_audit.rate(drawn(8, seed), 0.001).interval
+        held += least <= true <= most
+    assert held >= 34
+
+
 @pytest.mark.parametrize("models", [5, 9])
 def test_intervals_over_few_models_cover_their_mean(models):
     generator, covered = np.random.default_rng(0), 0
