@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from common.data.shadows import TARGET
 from common.defenses import DEFENSES
 from common.experiment.experiment import Experiment
 from common.experiment.shadow_store import Store
-from common.runtime import rng
+from common.runtime import rng, storage
+from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.paths import DatasetFolder
 from common.runtime.subject import Subject
@@ -166,6 +168,22 @@ def test_too_few_or_other_shadow_models_are_refused_by_name(root: Path) -> None:
     assert done.returncode == 1 and "learning_rate: 0.001 -> 0.5" in done.stderr
     assert "undefended.pth.tar was trained with other settings than shadow models would be" in done.stderr
     assert files_below(store) == before
+
+
+def store_of(root: Path, **settings: Any) -> Store:
+    return Store.of(Experiment.at(DatasetFolder(root / "digits"), overrides=settings), Subject(), canaries=0)
+
+
+def test_a_store_of_another_normalisation_is_refused_and_one_that_does_not_say_it_goes_on(root: Path) -> None:
+    made = store_of(root)
+    storage.write_json(made.record, made.settings)
+    assert store_of(root).key == made.key
+    with pytest.raises(UserError, match=r"undefended\.shadows was made with other settings .*normalisation\.mean: "):
+        _ = store_of(root, data={"mean": [0.9]}).key
+    before = {name: value for name, value in made.settings.items() if name != "normalisation"}
+    storage.write_json(made.record, before)
+    assert store_of(root).settings == store_of(root, data={"mean": [0.9]}).settings == before
+    assert store_of(root).key == storage.digest(before)  # which its answers hold
 
 
 @pytest.mark.parametrize("count", ["3", "0"])

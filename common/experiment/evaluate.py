@@ -208,6 +208,7 @@ def _bank(experiment: Experiment, settings: Settings, models: Models, fence: Fen
         "files": [file.sha256 for file in models.files],
         "partition": experiment.partition.key,
         "classifier": experiment.classifier_settings(subject.model),
+        "normalisation": experiment.normalisation,
         "defense": models.defended.settings,
         "fence": fence.reconstructs,
         "capacity": capacity,

@@ -108,6 +108,11 @@ class Experiment:
             return getattr(self.classifier_config, model).model_dump()
         return {"architecture": own.architecture(model, self.spec)}
 
+    @property
+    def normalisation(self) -> dict[str, list[float]]:
+        """The first layer of every classifier."""
+        return {"mean": self.dataset.mean, "std": self.dataset.std}
+
     @cached_property
     def ddpm_config(self) -> DDPMConfig:
         return self.config("ddpm", DDPMConfig)
@@ -164,5 +169,6 @@ class Experiment:
             partition=self.partition.key,
             seed=self.seed,
             precision=self.compute[network].precision,
+            normalisation=self.normalisation if network == "classifier" else None,
             **more,
         )

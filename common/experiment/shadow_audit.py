@@ -55,7 +55,6 @@ def under_fences(store: Store, names: Collection[str]) -> dict[str, UnderFence]:
 def _enough(store: Store) -> list[int]:
     """The numbers of the models. Raises UserError where they are too few, or of other settings."""
     store.require()
-    store.require_alike()
     numbers = store.there()
     if len(numbers) <= LEAST or numbers[0] != TARGET:
         raise UserError(

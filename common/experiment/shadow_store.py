@@ -1,6 +1,5 @@
 """The store of a subject's shadow models: what they are asked, by which fence, and where their answers are."""
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from common.experiment import train_ddpm
 from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
 from common.experiment.shadows import ShadowAnswers, ShadowExperiment, ShadowPool, name_of
+from common.experiment.store_record import settings_of
 from common.experiment.subjects import load_classifier
 from common.formats.diffusion_model import DiffusionModel
 from common.runtime import rng, storage
@@ -129,8 +129,13 @@ class Store:
     def _settings_of(self, defense: str) -> dict[str, Any]:
         return self.experiment.config(defense, DEFENSES[defense].config).model_dump()
 
-    @cached_property
+    @property
     def settings(self) -> dict[str, Any]:
+        """Those that the store was made with, or is to be. Raises UserError where they are not those of now."""
+        return settings_of(self.record, self._settings_now)
+
+    @cached_property
+    def _settings_now(self) -> dict[str, Any]:
         """Everything that the models and their answers depend on, but for their numbers."""
         experiment, subject = self.experiment, self.subject
         defense = DEFENSES[subject.defense]
@@ -138,6 +143,7 @@ class Store:
             "partition": experiment.partition.key,
             "seed": experiment.seed,
             "classifier": experiment.classifier_settings(subject.model),
+            "normalisation": experiment.normalisation,
             subject.defense: self._settings_of(subject.defense),
             **({"undefended": self._settings_of("undefended")} if defense.needs_undefended else {}),
             **({"reference": "test set"} if defense.needs_reference else {}),
@@ -176,24 +182,8 @@ class Store:
         """Raises UserError where they are not there, or not of this store."""
         return ShadowAnswers.read(self.path(number), store=self.key)
 
-    def require_alike(self) -> None:
-        """Raise UserError where the store was made with other settings, so that it is never mixed of two kinds."""
-        if not self.record.is_file():
-            return
-        try:
-            found = storage.read_json(self.record)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.record}: not readable JSON ({error}): move {self.folder} away") from error
-        wanted = storage.parse_json(json.dumps(self.settings).encode())
-        if found != wanted:
-            changed = difference(found, wanted) if isinstance(found, dict) else "all of them"
-            raise UserError(
-                f"{self.folder} was made with other settings than there are now ({changed[:500]}): move it away to "
-                "make shadow models anew, or leave the settings as they were"
-            )
-
     def require(self) -> None:
-        """Raise UserError where something is missing, or the pool does not suit."""
+        """Raise UserError where something is missing, the pool does not suit, or the store is of other settings."""
         experiment, subject = self.experiment, self.subject
         experiment.folder.require(experiment.folder.partition, "python data_partition.py")
         if self.own_diffusion(TARGET) is None:
@@ -215,6 +205,7 @@ class Store:
                     f"{experiment.folder.shown(path)} was trained with other settings than shadow models would be "
                     f"({difference(trained, wanted)}): train it again with `{subject.training_command}`"
                 )
+        _ = self.settings
 
     def _require_trainable_diffusion(self) -> None:
         """Raise UserError where own diffusion models cannot be trained, or the target's was not trained as they are."""

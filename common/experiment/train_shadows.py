@@ -31,7 +31,6 @@ from common.training.classifier import accuracy
 def plan(store: Store, count: int) -> list[Item]:
     """What a model answers is one file each; the settings are checked."""
     store.require()
-    store.require_alike()
     done = sum(store.path(number).is_file() for number in range(count + 1))
     shown = f"{store.experiment.folder.shown(store.folder)}/"
     return [Item(shown, f"{done} of {count + 1} models' answers there (target and {count} shadow models)")]
@@ -41,11 +40,11 @@ def train(store: Store, *, count: int, keep_models: bool) -> None:
     """Make what is missing of the target's answers and those of ``count`` shadow models."""
     store.require()
     with ownership.owned(store.folder):
-        store.require_alike()
+        settings = store.settings  # another command may have made the store meanwhile
         left = [number for number in range(count + 1) if not store.path(number).is_file()]
         distributed.barrier()  # until every process has seen what is there
         if distributed.is_first():
-            storage.write_json(store.record, store.settings)
+            storage.write_json(store.record, settings)
         if left:
             _make(store, left, keep_models=keep_models)
     distributed.say(f"{store.experiment.folder.shown(store.folder)}/ has the target and {count} shadow models")

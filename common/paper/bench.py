@@ -144,6 +144,7 @@ class Bench:
             "seed": self.experiment.seed,
             "partition": self.experiment.partition.key,
             "classifier": self.experiment.classifier_config.model_dump(),
+            "normalisation": self.experiment.normalisation,
             "evaluation": self.experiment.evaluation_config.model_dump(),
             "device": compute.device.type,
             "precision": compute.precision,

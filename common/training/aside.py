@@ -4,12 +4,18 @@ So does the progress of a training that is not done.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def place(checkpoint: Path, key: str) -> Path:
     """Where the checkpoint of a key is when another one has taken its place: in a folder of its own beside it."""
     return checkpoint.with_name(f"{checkpoint.name}.before") / key / checkpoint.name
+
+
+def found(checkpoint: Path, keys: Iterable[str]) -> str | None:
+    """The first of the keys whose checkpoint is aside."""
+    return next((key for key in keys if place(checkpoint, key).is_file()), None)
 
 
 def put(files: list[Path], *, key: str) -> None:

@@ -8,7 +8,7 @@ from common.runtime import checkpoints, config, distributed, storage
 from common.runtime.config import NonNegativeFloat, Strict
 from common.runtime.errors import UserError
 from common.training import aside
-from common.training.provenance import Provenance, as_now, difference
+from common.training.provenance import NOT_SAID_BEFORE, Provenance, as_now, difference
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,13 @@ class Job:
     @property
     def key(self) -> str:
         return storage.digest(self.made_from.record())
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Its own, and the one that versions before gave the same job."""
+        record = self.made_from.record()
+        record.pop(NOT_SAID_BEFORE, None)
+        return self.key, storage.digest(record)
 
     @property
     def progress_path(self) -> Path:
@@ -56,15 +63,16 @@ class Job:
     def make_room(self) -> None:
         """Move another job's finished checkpoint that stands in the place aside."""
         there = _key_at(self.path)
-        if there not in (None, self.key):
+        if there not in (None, *self.keys):
             aside.put(self.files, key=there)
             distributed.say(f"{self.path.name} that was there is kept in {aside.place(self.path, there).parent}")
 
     def take_back(self) -> None:
         """Put this job's checkpoint in its place again, where it was moved aside. Of several processes one may."""
-        if aside.place(self.path, self.key).is_file() and not state(self).done:
+        key = aside.found(self.path, self.keys)
+        if key is not None and not state(self).done:
             self.make_room()
-            aside.take_back(self.files, key=self.key)
+            aside.take_back(self.files, key=key)
 
     @property
     def title(self) -> str:
@@ -111,7 +119,7 @@ def state(job: Job) -> State:
     if found.get("brought") and found["brought"] != job.made_from.brought:
         raise UserError(f"{job.path} was trained elsewhere and will not be overwritten: move it away to train anew")
     wanted = checkpoints.plain(job.made_from.record())
-    found = as_now(found)
+    found = as_now(found, wanted)
     try:
         differences = "" if found == wanted else difference(found, wanted)
     except (TypeError, ValueError, RuntimeError):  # keys of several types, tensors
@@ -121,7 +129,7 @@ def state(job: Job) -> State:
         if bad:
             return State(False, f"trained anew: it carries no checksum, and {bad[0]} is not finite")
         return State(True, "there already and up to date" + ("" if read.checked else ", unchecked: it has no checksum"))
-    if aside.place(job.path, job.key).is_file():
+    if aside.found(job.path, job.keys):
         return State(False, "put aside for the one of before, which comes back")
     return State(False, f"trained anew: {differences}")
 
@@ -129,7 +137,7 @@ def state(job: Job) -> State:
 def _half_done(job: Job) -> str:
     """What is there of a job whose checkpoint is not."""
     there = progress_key(job.progress_path) if job.progress_path.is_file() else None
-    if there == job.key or aside.place(job.progress_path, job.key).is_file():
+    if there in job.keys or aside.found(job.progress_path, job.keys):
         return "begun, goes on where it stopped"
     return "not there" if there is None else "not there; one of other settings is half done, and is put aside"
 

@@ -116,7 +116,7 @@ def _put_in_place(job: Job) -> None:
     files = [job.growing_log_path, job.progress_path]
     if job.progress_path.is_file():
         there = progress_key(job.progress_path)
-        if there == job.key:
+        if there in job.keys:
             return
         if there is not None:
             aside.put(files, key=there)
@@ -124,8 +124,9 @@ def _put_in_place(job: Job) -> None:
             print(
                 f"{job.progress_path} belongs to other settings or data: kept in {home}, it goes on when they are back"
             )
-    if aside.place(job.progress_path, job.key).is_file():
-        aside.take_back(files, key=job.key)
+    key = aside.found(job.progress_path, job.keys)
+    if key is not None:
+        aside.take_back(files, key=key)
         shutil.rmtree(job.events_path, ignore_errors=True)  # of another training: they are written anew from the log
 
 

@@ -26,6 +26,8 @@ class Provenance(Strict):
     teacher:         the number of one of SELENA's teachers
     original:        the defence with the settings of whose own paper it was trained
     brought:         the sha256 of the file that a classifier came in which was trained elsewhere
+    normalisation:   mean and std by channel, a classifier's first layer; None in checkpoints of versions before, which
+                     did not say it: it is taken to be as it is now
     """
 
     dataset: str
@@ -41,15 +43,21 @@ class Provenance(Strict):
     teacher: int | None = None
     original: OriginalSettings | None = None
     brought: str | None = None
+    normalisation: dict[str, list[float]] | None = None
 
     def record(self) -> dict[str, Any]:
         """As checkpoints hold it: what does not apply is left out."""
         return {name: value for name, value in self if value is not None}
 
 
-def as_now(made_from: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of before says, as it is said now."""
-    return {**made_from, "ddpm": _of_weights(made_from["ddpm"])} if "ddpm" in made_from else made_from
+NOT_SAID_BEFORE = "normalisation"
+
+
+def as_now(made_from: dict[str, Any], wanted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a checkpoint of before says, as it is said now; what it cannot know is as in ``wanted``."""
+    assumed = {name: value for name, value in (wanted or {}).items() if name == NOT_SAID_BEFORE}
+    said = assumed | made_from
+    return {**said, "ddpm": _of_weights(said["ddpm"])} if "ddpm" in said else said
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:

@@ -56,3 +56,15 @@ def test_the_tuning_members_count_for_what_learns_from_them_alone(folder):
 def test_overrides_and_the_seed_are_part_of_what_a_classifier_is_made_from(folder):
     changed = states(folder, seed=3, overrides={"hamp": {"epochs": 7}})
     assert changed[2] == "trained anew: seed: 0 -> 3, settings.epochs: 3 -> 7"
+
+
+def test_the_normalisation_is_part_of_what_a_classifier_is_made_from_where_its_checkpoint_says_it(folder):
+    other = {"data": {"mean": [0.9]}}
+    assert [now.startswith("trained anew: normalisation.mean: ") for now in states(folder, overrides=other)] == [
+        True
+    ] * 3
+    path = folder.classifier(Subject("resnet", "hamp"))
+    content = checkpoints.read(path, expect={}).content
+    del content["made_from"]["normalisation"]  # of a version that did not say it
+    checkpoints.save(path, content)
+    assert states(folder)[2] == states(folder, overrides=other)[2] == UP_TO_DATE

@@ -160,6 +160,26 @@ def test_a_finished_checkpoint_makes_room_and_comes_back_to_the_byte(tmp_path):
     assert state(other).done
 
 
+NORMALISATIONS = [{"mean": [mean], "std": [0.3]} for mean in (0.5, 0.9)]
+
+
+def test_checkpoints_that_do_not_say_their_normalisation_come_back_and_go_on(tmp_path):
+    older, other = job_at(tmp_path, **MADE_FROM), job_at(tmp_path, **(MADE_FROM | {"seed": 1}))
+    job, changed = (job_at(tmp_path, **MADE_FROM, normalisation=each) for each in NORMALISATIONS)
+    with pytest.raises(KeyboardInterrupt):
+        scored_run(older, [0.5, 0.6], stop_in=1)
+    assert stated(job) == (False, "begun, goes on where it stopped")
+    assert scored_run(job, [0.5, 0.6])[1] == [1]  # the first round is not played again
+    assert state(job).done and not state(changed).done
+    job.path.unlink()
+    scored_run(older, [0.5])
+    assert state(job).done and state(changed).done
+    scored_run(other, [0.25])  # which puts the older one aside
+    assert "comes back" in state(job).says
+    job.take_back()
+    assert state(job).done and "normalisation" not in checkpoints.read(job.path, expect={}).content["made_from"]
+
+
 def test_a_damaged_checkpoint_is_trained_anew_and_not_kept(tmp_path):
     job = job_at(tmp_path, **MADE_FROM)
     scored_run(job, [0.5])
