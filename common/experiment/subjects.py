@@ -70,12 +70,13 @@ def load_classifier(experiment: Experiment, subject: Subject) -> Defended:
 def undefended_weights(experiment: Experiment, subject: Subject, *, sha256: str) -> dict[str, torch.Tensor]:
     """The checked weights of the undefended classifier that a defence protects, under this project's names.
 
-    Raises UserError where its file is no longer the one of that sha256.
+    Raises UserError where its file is no longer the one of that sha256, or is of another network than there is now.
     """
     path = experiment.folder.classifier(subject.undefended)
     file, state = _read(path)
     if file.sha256 != sha256:
         raise UserError(f"{path} was replaced while this command ran: run it again")
+    _provenance(experiment, subject.undefended, state, path)
     with_weights(experiment, state, path, subject.undefended)
     return _weights(state, path, subject)
 
@@ -110,7 +111,7 @@ def _provenance(experiment: Experiment, subject: Subject, state: dict[str, Any],
     """What the checkpoint says that it was made from; None where it says nothing.
 
     Raises UserError where that is another dataset, defence or paper's settings than the path says, or another network
-    than a function makes now.
+    than there is now.
     """
     if "made_from" not in state:
         return None
@@ -119,15 +120,27 @@ def _provenance(experiment: Experiment, subject: Subject, state: dict[str, Any],
     wanted = (subject.defense, experiment.folder.name, subject.original)
     if found != wanted:
         raise UserError(f"{path}: was trained as {_said(*found)}, and stands where {_said(*wanted)} is to be")
-    if subject.model not in MODELS:
-        network = {subject.model: experiment.classifier_settings(subject.model)}
-        if made_from.classifier != network:
-            raise UserError(
-                f"{path}: was trained with another network than {subject.model} makes now "
-                f"({difference(made_from.classifier or {}, network)}): put the old one back, or train it again with "
-                f"`{subject.training_command}` in {experiment.folder.name}"
-            )
+    _require_same_network(experiment, subject, made_from, path)
     return made_from
+
+
+def _require_same_network(experiment: Experiment, subject: Subject, made_from: Provenance, path: Path) -> None:
+    """Raise UserError where a checkpoint says another network than there is now, though its weights may fit that."""
+    now = {subject.model: experiment.classifier_settings(subject.model), "normalisation": experiment.normalisation}
+    said = {**(made_from.classifier or {}), "normalisation": made_from.normalisation}
+    trained = now | {name: settings for name, settings in said.items() if settings is not None}
+    changed = difference(_without_dropout(trained), _without_dropout(now))
+    if changed:
+        again, source = ("bring", " --from FILE") if made_from.brought else ("train", "")
+        raise UserError(
+            f"{path}: was trained with another network than {subject.model} makes now ({changed}): put the old one "
+            f"back, or {again} it again with `{subject.training_command}{source}` in {experiment.folder.name}"
+        )
+
+
+def _without_dropout(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What an evaluation depends on."""
+    return {part: {name: value for name, value in each.items() if name != "dropout"} for part, each in parts.items()}
 
 
 def _said(defense: str | None, dataset: str, original: str | None) -> str:
