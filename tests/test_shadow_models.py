@@ -11,9 +11,10 @@ from common.attacks import SHADOW_ATTACKS
 from common.cli.summary import main as summary
 from common.data.shadows import TARGET
 from common.defenses import DEFENSES
+from common.experiment import shadow_audit, train_shadows
 from common.experiment.experiment import Experiment
 from common.experiment.shadow_store import Store
-from common.runtime import rng, storage
+from common.runtime import checkpoints, rng, storage
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.paths import DatasetFolder
@@ -174,7 +175,15 @@ def store_of(root: Path, **settings: Any) -> Store:
     return Store.of(Experiment.at(DatasetFolder(root / "digits"), overrides=settings), Subject(), canaries=0)
 
 
+def change_target(store: Store, **made_from: Any) -> None:
+    """Put another file in the place of the target's."""
+    path = store.experiment.folder.classifier(Subject())
+    content = checkpoints.read(path, expect={}).content
+    checkpoints.save(path, {**content, "made_from": {**content["made_from"], **made_from}})
+
+
 def test_a_store_of_another_normalisation_is_refused_and_one_that_does_not_say_it_goes_on(root: Path) -> None:
+    change_target(store_of(root), normalisation=None)  # which is refused by itself where it says another
     made = store_of(root)
     storage.write_json(made.record, made.settings)
     assert store_of(root).key == made.key
@@ -184,6 +193,39 @@ def test_a_store_of_another_normalisation_is_refused_and_one_that_does_not_say_i
     storage.write_json(made.record, before)
     assert store_of(root).settings == store_of(root, data={"mean": [0.9]}).settings == before
     assert store_of(root).key == storage.digest(before)  # which its answers hold
+
+
+def test_a_store_of_another_target_is_refused_and_one_that_does_not_say_its_own_goes_on(root: Path) -> None:
+    made = store_of(root)
+    storage.write_json(made.record, made.settings)
+    change_target(made, seed=1)
+    with pytest.raises(UserError, match=r"undefended\.shadows was made with other settings .*target: "):
+        store_of(root).require()
+    before = {name: value for name, value in made.settings.items() if name != "target"}
+    storage.write_json(made.record, before)
+    store_of(root).require()
+    assert "target" not in Store.of(made.experiment, Subject(), canaries=8).settings  # which is trained anew
+
+
+def test_an_audit_warns_of_a_target_that_was_trained_on_another_partition(root: Path) -> None:
+    assert shadow_audit._notes(store_of(root)) == []
+    change_target(store_of(root), partition="another")
+    (note,) = shadow_audit._notes(store_of(root))
+    assert note.startswith("WARNING: the classifier was trained on another partition")
+
+
+def test_models_that_were_not_kept_are_told_where_they_are_asked_for(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = store_of(root)
+    store.folder.mkdir()
+    for number in range(5):
+        store.path(number).touch()
+    (store.folder / "0001.pth.tar").touch()
+    train_shadows.train(store, count=4, keep_models=True)
+    assert "--keep-models: 3 models were not kept" in capsys.readouterr().out
+    train_shadows.train(store, count=4, keep_models=False)
+    assert "--keep-models" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("count", ["3", "0"])

@@ -94,12 +94,7 @@ def run(
             dataset=experiment.folder.name,
             seed=experiment.seed,
             privacy=models.defended.privacy,
-            membership=membership.membership(
-                experiment.partition,
-                trained_on=models.defended.partition,
-                brought=models.defended.brought,
-                diffusion_on=None if models.diffusion.made_from is None else models.diffusion.made_from.partition,
-            ),
+            membership=models.defended.membership(experiment.partition, models.diffusion),
             unchecked=unchecked(experiment, models),
             inputs={experiment.folder.shown(file.path): file.sha256 for file in models.read},
             seconds=round(time.monotonic() - start, 1),

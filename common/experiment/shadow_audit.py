@@ -9,7 +9,6 @@ import torch
 from common.attacks.interface import Fitting
 from common.attacks.lira import COPIES
 from common.attacks.observations import QueryKind
-from common.data.membership import VOUCHED
 from common.data.shadows import TARGET
 from common.diffence.measures import Fence
 from common.evaluation import run, shadow_audit
@@ -18,9 +17,8 @@ from common.evaluation.shadows import Models, phi_of_true_label, rule_of
 from common.experiment.fence import build_fence
 from common.experiment.plan import Item, of_results
 from common.experiment.shadow_store import Store, nobody
-from common.experiment.subjects import load_classifier
 from common.reports import shadows as shadows_report
-from common.runtime import distributed, ownership, progress, rng
+from common.runtime import checkpoints, distributed, ownership, progress, rng
 from common.runtime.errors import UserError
 from common.runtime.images import to_float
 from common.runtime.modes import FenceName
@@ -118,24 +116,33 @@ def _audit(store: Store) -> str:
 
 def _notes(store: Store) -> list[str]:
     """What the audit is not, where the classifier was trained elsewhere, or with the samples that are scored."""
-    experiment, target = store.experiment, Subject(store.subject.model, store.subject.defense)
     if store.trains_target and not store.subject.canaries:
         return [
             f"{store.subject.defense} learns from a reference set, which for the classifier itself are the non-members "
             "here. So the target is trained anew, like its shadow models, with test images as its reference set."
         ]
-    if not experiment.folder.classifier(target).is_file() or not load_classifier(experiment, target).brought:
-        return []
+    settings = f"configs/{store.subject.settings}.yaml"
     if store.subject.canaries:
+        if not _was_brought(store):
+            return []
         return [
             "The classifier that was trained elsewhere is not among these models: with canaries the target is trained "
-            f"here too, as configs/{target.settings}.yaml says."
+            f"here too, as {settings} says."
         ]
+    if not store.target.brought:
+        return store.warnings
     return [
-        VOUCHED,
-        f"Its shadow models are trained as configs/{target.settings}.yaml says: where its own training was "
-        "another, an attacker who knows that one does better than these.",
+        *store.warnings,
+        f"Its shadow models are trained as {settings} says: where its own training was another, an attacker who knows "
+        "that one does better than these.",
     ]
+
+
+def _was_brought(store: Store) -> bool:
+    """Whether the classifier in the dataset folder was trained elsewhere."""
+    path = store.experiment.folder.classifier(Subject(store.subject.model, store.subject.defense))
+    made_from = checkpoints.read(path, expect={}).content.get("made_from") if path.is_file() else None
+    return isinstance(made_from, dict) and made_from.get("brought") is not None
 
 
 def _pictured(store: Store, indices: Sequence[int]) -> dict[str, torch.Tensor]:

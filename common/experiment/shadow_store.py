@@ -17,7 +17,7 @@ from common.experiment.experiment import Experiment
 from common.experiment.fence import build_fence, load_diffusion_model, require_diffusion_model
 from common.experiment.shadows import ShadowAnswers, ShadowExperiment, ShadowPool, name_of
 from common.experiment.store_record import settings_of
-from common.experiment.subjects import load_classifier
+from common.experiment.subjects import Defended, load_classifier
 from common.formats.diffusion_model import DiffusionModel
 from common.runtime import rng, storage
 from common.runtime.errors import UserError
@@ -63,6 +63,18 @@ class Store:
         if self.is_target(number):
             return Subject(self.subject.model, self.subject.defense)
         return replace(self.subject, shadow=number)
+
+    @cached_property
+    def target(self) -> Defended:
+        """The subject's own, where it is not trained anew: read once, so that all is of one file."""
+        return load_classifier(self.experiment, self.subject_of(TARGET))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines that a reader must see: whether the members are the target's own, where it is not trained anew."""
+        if self.trains_target:
+            return []
+        return self.target.membership(self.experiment.partition, self._of_target).lines[1:]
 
     @property
     def record(self) -> Path:
@@ -114,7 +126,7 @@ class Store:
         fence, key = self.fences[name]
         compute = self.experiment.compute["diffusion"]
         named_by = {
-            **self._purified_by(name, _hashes(diffusion)),
+            **self._purified_by(name, diffusion.hashes),
             "indices": self.pool.indices.tolist(),
             "partition": self.experiment.partition.key,
         }
@@ -150,15 +162,16 @@ class Store:
             "precision": experiment.compute["classifier"].precision,
             "canaries": [self.pool.among.indices.tolist(), self.pool.among.labels.tolist()],
             "pool": self.pool.indices.tolist(),
+            **({} if self.trains_target else {"target": self.target.file.sha256}),
             **{name: self._purified_by(name, self._diffusion_settings) for name in self.fences},
         }
 
     @cached_property
     def _diffusion_settings(self) -> Any:
         if not self.subject.own_diffusion:
-            return _hashes(self._of_target)
+            return self._of_target.hashes
         own = self.experiment.ddpm_config.model_dump()
-        return {"own": own} if self.trains_target else {"own": own, "target": _hashes(self._of_target)}
+        return {"own": own} if self.trains_target else {"own": own, "target": self._of_target.hashes}
 
     @property
     def key(self) -> str:
@@ -199,7 +212,7 @@ class Store:
         if not self.trains_target:
             path = experiment.folder.classifier(subject)
             experiment.folder.require(path, subject.training_command)
-            trained, wanted = load_classifier(experiment, subject).settings, self._settings_of(subject.defense)
+            trained, wanted = self.target.settings, self._settings_of(subject.defense)
             if trained != wanted:
                 raise UserError(
                     f"{experiment.folder.shown(path)} was trained with other settings than shadow models would be "
@@ -232,7 +245,3 @@ class Store:
             number for pair in range(1, last + 1, 2) for number in (pair, pair + 1) if {pair, pair + 1} <= {*found}
         ]
         return [*([TARGET] if TARGET in found else []), *whole]
-
-
-def _hashes(diffusion: DiffusionModel) -> list[str]:
-    return [file.sha256 for file in diffusion.files]

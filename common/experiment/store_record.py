@@ -8,7 +8,7 @@ from common.runtime import storage
 from common.runtime.errors import UserError
 from common.training.provenance import difference
 
-NOT_SAID_BEFORE = ("normalisation",)  # by stores of versions before: taken to be as it is now
+NOT_SAID_BEFORE = ("normalisation", "target")  # by stores of versions before: taken to be as it is now
 
 
 def settings_of(record: Path, now: dict[str, Any]) -> dict[str, Any]:

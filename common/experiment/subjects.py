@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.data.membership import Membership, membership
+from common.data.partition import Partition
 from common.defenses import DEFENSES
 from common.evaluation.record import Privacy
 from common.experiment.experiment import Experiment
 from common.formats import published
+from common.formats.diffusion_model import DiffusionModel
 from common.models import MODELS
 from common.models.classifiers import Classifier, build_classifier
 from common.runtime import checkpoints, config
@@ -37,6 +40,12 @@ class Defended:
     partition: str | None
     file: FileRead
     brought: bool = False
+
+    def membership(self, partition: Partition, diffusion: DiffusionModel) -> Membership:
+        """Whether a partition's members are its own, and those of a diffusion model."""
+        made_from = diffusion.made_from
+        diffusion_on = None if made_from is None else made_from.partition
+        return membership(partition, trained_on=self.partition, diffusion_on=diffusion_on, brought=self.brought)
 
 
 def load_classifier(experiment: Experiment, subject: Subject) -> Defended:

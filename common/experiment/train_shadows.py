@@ -6,7 +6,7 @@ fence. What it answers is kept; the model itself only if that is asked for. Of s
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -39,15 +39,30 @@ def plan(store: Store, count: int) -> list[Item]:
 def train(store: Store, *, count: int, keep_models: bool) -> None:
     """Make what is missing of the target's answers and those of ``count`` shadow models."""
     store.require()
+    for line in store.warnings:
+        distributed.say(line)
     with ownership.owned(store.folder):
         settings = store.settings  # another command may have made the store meanwhile
         left = [number for number in range(count + 1) if not store.path(number).is_file()]
         distributed.barrier()  # until every process has seen what is there
         if distributed.is_first():
             storage.write_json(store.record, settings)
+        if keep_models:
+            _say_not_kept(store, set(range(count + 1)) - set(left))
         if left:
             _make(store, left, keep_models=keep_models)
     distributed.say(f"{store.experiment.folder.shown(store.folder)}/ has the target and {count} shadow models")
+
+
+def _say_not_kept(store: Store, done: Collection[int]) -> None:
+    """Say how many models are gone that are not trained again, since their answers are there."""
+    anew = [subject for subject in map(store.subject_of, done) if subject.shadow is not None]
+    gone = [subject for subject in anew if not store.experiment.folder.classifier(subject).is_file()]
+    if gone:
+        distributed.say(
+            f"--keep-models: {len(gone)} models were not kept when their answers were made, and stay away: delete the "
+            "answers (NNNN.logits.pth) of those that are to be trained again"
+        )
 
 
 def _make(store: Store, left: Sequence[int], *, keep_models: bool) -> None:
@@ -70,7 +85,7 @@ def _make_one(store: Store, number: int, *, keep_models: bool) -> None:
     anew = subject.shadow is not None
     if anew:
         _train(experiment, subject, diffusion=store.own_diffusion(number))
-    defended = load_classifier(experiment if anew else store.experiment, subject)
+    defended = load_classifier(experiment, subject) if anew else store.target
     diffusion, found = store.diffusion(number), {}
     for name, pool in _pools(store, diffusion).items():
         fence, key = store.fences[name]

@@ -20,6 +20,11 @@ class DiffusionModel(NamedTuple):
     files: list[FileRead]
     made_from: Provenance | None = None
 
+    @property
+    def hashes(self) -> list[str]:
+        """The sha256 of each file."""
+        return [file.sha256 for file in self.files]
+
 
 def ready(predictor: nn.Module, alpha_bar: torch.Tensor, *, compute: Compute, **shapes_and_steps: Any) -> Denoiser:
     """A denoiser that answers and does not train, on its device; ``shapes_and_steps`` are ``Denoiser``'s."""
