@@ -192,6 +192,14 @@ def test_several_seeds_are_evaluated_anew_and_what_is_finished_is_kept(trained: 
     assert [report["seed"] for report in reports] == [4, 5]
     outside = {name: data for name, data in files_below(root / "digits").items() if not name.startswith("seeds/")}
     assert outside == before  # nothing of the folder's own is touched
+    # nor is one by another version of the project
+    written = sorted((seeds / "4" / "evaluate_MIAs" / "results").glob("selena*/report.json"))
+    for path in written:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"versions": {"diffence": "0.1.0"}}))
+    left = served.run(root, *command, "4", "5", "--dry-run").stdout
+    assert left.count("finished") == 3 and "to do: it is by diffence 0.1.0, torch of unknown version" in left
+    for path in written:
+        path.write_bytes(after[str(path.relative_to(seeds))])
     # a report of other settings or fewer attacks is not taken for a finished one, nor one whose model is gone
     more = ("digits/evaluate_MIAs", "evaluate.py", "--attacks", "loss", "boundary", *defenses, "--seeds")
     assert served.run(root, *more, "4", "--dry-run").stdout.count("to do") == 2

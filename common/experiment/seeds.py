@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from common.defenses import DEFENSES
 from common.evaluation.protocols import Protocol
 from common.evaluation.record import Report, UnderProtocol
-from common.evaluation.run import Settings
+from common.evaluation.run import Settings, versions
 from common.experiment import data_partition, evaluate, train_ddpm, train_defense
 from common.experiment.experiment import Experiment
 from common.experiment.plan import Item
@@ -52,8 +52,9 @@ def plan(each: Sequence[Run]) -> list[Item]:
     items = []
     for run in each:
         path = run.experiment.folder.results(run.settings.subject, diffence=True)
-        report = _finished(run)
-        now = "finished" if report else "to do"
+        report, pair = _finished(run), _reports(run)
+        others = _other_versions(pair[1]) if pair else ""
+        now = "finished" if report else "to do" + (f": it is by {others}" if others else "")
         items.append(Item(run.experiment.folder.shown(path), now, report.seconds if report else None))
     return items
 
@@ -118,7 +119,7 @@ def _train(experiment: Experiment, subject: Subject) -> None:
 
 
 def _finished(run: Run) -> Report | None:
-    """The report with Diffence, where both are there and say that they are of this seed, these settings and files."""
+    """The report with Diffence, where both are there and of this seed, these settings, files and versions."""
     pair = _reports(run)
     if pair is None:
         return None
@@ -128,10 +129,21 @@ def _finished(run: Run) -> Report | None:
         reading.same_evaluation(fenced, without)
         and fenced.seed == run.experiment.seed
         and fenced.config == wanted
+        and not _other_versions(fenced)
         and all(_has_tried(fenced, protocol) for protocol in run.settings.protocols)
         and _made_from_what_is_there(run.experiment, fenced)
     )
     return fenced if current else None
+
+
+def _other_versions(report: Report) -> str:
+    """By what a report was made where that is not what is here now: no mean is taken over two kinds of numbers.
+
+    It is the whole version of this project: 0.15.1 too changed what attacks ask. Nothing is trained anew for it.
+    """
+    now = versions()
+    made_by = {name: report.versions.get(name, "of unknown version") for name in ("diffence", "torch")}
+    return ", ".join(f"{name} {version}" for name, version in made_by.items() if version != now[name])
 
 
 def _has_tried(report: Report, protocol: Protocol) -> bool:
