@@ -14,6 +14,10 @@ READS = ("data", "evaluation")  # YAML files
 FEW = 100  # members, or non-members, of a role: fewer are told
 
 
+class InUse(UserError):
+    """Models were trained on the partition that would be replaced."""
+
+
 def plan(experiment: Experiment) -> list[Item]:
     """The partition; the settings are checked."""
     _ = experiment.sizes, experiment.evaluation_config
@@ -24,7 +28,7 @@ def plan(experiment: Experiment) -> list[Item]:
 def make(experiment: Experiment, *, permutation: Path | None, replace: bool = False) -> None:
     """Write the partition, by the permutation of a file, or by that in the dataset folder, or by the seed; print it.
 
-    Raises UserError where that would replace another partition which models here were trained on, unless ``replace``.
+    Raises InUse where that would replace another partition which models here were trained on, unless ``replace``.
     """
     folder = experiment.folder
     _prepare(experiment, replace=replace)
@@ -75,7 +79,7 @@ def _prepare(experiment: Experiment, *, replace: bool) -> None:
 
 
 def _require_unused(folder: DatasetFolder, new: PartitionFile) -> None:
-    """Raise UserError where models were trained on the partition that is there, and the new one is another."""
+    """Raise InUse where models were trained on the partition that is there, and the new one is another."""
     if not folder.partition.is_file():
         return
     try:
@@ -87,7 +91,7 @@ def _require_unused(folder: DatasetFolder, new: PartitionFile) -> None:
     trained = {path: key for path in folder.trained() if (key := _trained_on(path)) is not None}
     lost = [folder.shown(path) for path, key in trained.items() if key == old or (old is None and key != new.key)]
     if lost:
-        raise UserError(
+        raise InUse(
             f"{folder.shown(folder.partition)} is the partition that {', '.join(lost[:4])}"
             f"{f' and {len(lost) - 4} more' if len(lost) > 4 else ''} were trained on, and the new one is another: "
             "with it their members would no longer be known. Add --replace to replace it all the same"

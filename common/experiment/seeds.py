@@ -96,14 +96,39 @@ def _run(run: Run) -> None:
 def _prepare(run: Run) -> None:
     """Every step up to the evaluation."""
     experiment, subject = run.experiment, run.settings.subject
-    if distributed.is_first() and not experiment.folder.partition.is_file():
-        data_partition.make(experiment, permutation=None)
+    if distributed.is_first():
+        _make_partition(experiment)
     distributed.barrier()
     train_ddpm.train(experiment)
     if DEFENSES[subject.defense].needs_undefended:
         _train(experiment, Subject(subject.model))
     _train(experiment, subject)
     distributed.barrier()
+
+
+def _make_partition(experiment: Experiment) -> None:
+    """Make the seed's partition, where none is there or it is of other sizes or data.
+
+    Raises UserError where models there were trained on that one.
+    """
+    folder = experiment.folder
+    if _has_partition(experiment):
+        return
+    try:
+        data_partition.make(experiment, permutation=None)
+    except data_partition.InUse as error:
+        raise UserError(
+            f"{folder.shown(folder.partition)} is of other sizes or data than there are now, and models there were "
+            f"trained on it: move {folder.shown(folder.work)} away, and --seeds makes all of it anew"
+        ) from error
+
+
+def _has_partition(experiment: Experiment) -> bool:
+    """Whether the partition is there, whole, and of the sizes and data of now."""
+    try:
+        return experiment.folder.partition.is_file() and bool(experiment.partition.key)
+    except UserError:
+        return False
 
 
 def _train(experiment: Experiment, subject: Subject) -> None:
