@@ -1,3 +1,3 @@
 """Model and attack code that the dataset folders share; docs/architecture.md is its map."""
 
-__version__ = "0.16.1"
+__version__ = "0.17.0"
