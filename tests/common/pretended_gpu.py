@@ -5,7 +5,7 @@ from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -87,7 +87,10 @@ class PretendedGpu(TorchFunctionMode):
         if on_gpu and kwargs.get("generator") is not None:
             raise RuntimeError(f"{function}: a generator of the CPU draws numbers on the GPU")
         result = function(*args, **kwargs)
-        return tree_map(lambda value: self._put(value, on_gpu) if isinstance(value, torch.Tensor) else value, result)
+        for value in tree_flatten(result)[0]:
+            if isinstance(value, torch.Tensor):
+                self._put(value, on_gpu)
+        return result
 
     def _moved(self, name, tensor, *to, copy=False, **kwargs) -> torch.Tensor:
         """What ``cpu``, ``cuda`` and ``to`` give: the tensor itself where nothing changes."""
