@@ -110,7 +110,7 @@ class Experiment:
 
     @property
     def normalisation(self) -> dict[str, list[float]]:
-        """The first layer of every classifier."""
+        """The first layer of every classifier: mean and deviation of each channel, of values in [0, 1]."""
         return {"mean": self.dataset.mean, "std": self.dataset.std}
 
     @cached_property
